@@ -1,0 +1,337 @@
+"""Messages in: OpenAI, Anthropic and LangChain shapes become turns, and back, without loss.
+
+The message as it came stays in `Turn.message`; what is parsed here is the neutral view
+of it. Nothing is dropped: a block of an unknown type becomes a file attachment that
+carries the block.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import cast, get_args
+
+from optimem.errors import InputError
+from optimem.values import (
+    Attachment,
+    Dialect,
+    Json,
+    Part,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+    dump_json,
+)
+
+_ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
+_ROLES |= {"developer": "system", "function": "tool"}
+_LANGCHAIN_ROLES: dict[str, Role] = {"human": "user", "ai": "assistant", "system": "system"}
+_LANGCHAIN_ROLES |= {"tool": "tool", "function": "tool"}
+_TEXT_BLOCKS = {"text", "input_text", "output_text", "refusal"}
+
+
+def parse(message: object, *, id: str = "", time: float | None = None) -> Turn:
+    """Read one message of any known shape.
+
+    Args:
+        message: a dict in OpenAI's, Anthropic's or LangChain's (`message_to_dict`) shape,
+            a LangChain message object, or a `Turn`, which is returned as it is.
+        id: the turn's id; by default the message's own, else one made from its content.
+        time: seconds since the epoch; by default the message's `timestamp` or `time`.
+
+    Raises:
+        InputError: the message cannot be read; the sentence says where and why.
+    """
+    if isinstance(message, Turn):
+        return message
+    if not isinstance(message, Mapping) and hasattr(message, "model_dump"):
+        message = _plain(message)
+    if not isinstance(message, Mapping):
+        raise InputError(f"a message must be a JSON object, not {type(message).__name__}")
+    if isinstance(message.get("data"), Mapping) and isinstance(message.get("type"), str):
+        return _parse_langchain(message, id, time)
+    role = message.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        raise InputError(f"unknown role {role!r}: use one of {', '.join(_ROLES)}")
+    content = message.get("content")
+    parts = _content_parts(content)
+    dialect: Dialect = "anthropic" if _is_anthropic(content) else "openai"
+    parts += tuple(_call_part(call) for call in message.get("tool_calls") or ())
+    neutral = _ROLES[role]
+    if isinstance(message.get("function_call"), Mapping):  # OpenAI's shape before tool_calls
+        parts += (_call_part({"id": "", **message["function_call"]}),)
+    if neutral == "tool":
+        call_id = message.get("tool_call_id", "" if role == "function" else None)
+        if not isinstance(call_id, str):
+            raise InputError("a tool message needs the tool_call_id of the call it answers")
+        parts = (_result(call_id, parts, is_error=False),)
+    elif parts and all(isinstance(part, ToolResult) for part in parts):
+        neutral = "tool"
+    name = message.get("name")
+    return Turn(
+        id=id or _own_id(message) or message_digest(message),
+        role=neutral,
+        parts=parts,
+        name=name if isinstance(name, str) else "",
+        time=_time(message) if time is None else time,
+        dialect=dialect,
+        message=cast("Mapping[str, Json]", message),
+    )
+
+
+def parse_transcript(value: Json) -> list[Turn]:
+    """Read a whole conversation: a list of messages, or an object with `messages`.
+
+    Turns get ids from their content and place, so reading the same conversation again,
+    or a longer version of it, gives the same ids for the same messages.
+
+    Raises:
+        InputError: naming the first message that cannot be read.
+    """
+    system: Json = None
+    if isinstance(value, Mapping) and "messages" in value:
+        system, value = value.get("system"), value["messages"]
+    elif isinstance(value, Mapping) and ("role" in value or "data" in value):
+        value = [value]
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InputError('a transcript is a list of messages, or an object with "messages"')
+    turns: list[Turn] = []
+    if system is not None:
+        turns.append(_system_turn(system))
+    for index, message in enumerate(value):
+        try:
+            turn_id = _own_id(message) or message_digest(message, index) if message else ""
+            turns.append(parse(message, id=turn_id))
+        except InputError as error:
+            raise InputError(f"message {index + 1}: {error}") from None
+    if not turns:
+        raise InputError("the transcript has no messages")
+    check_pairs(turns)
+    return turns
+
+
+def read_transcript(path: Path) -> list[Turn]:
+    """Read a conversation from a JSON or JSON-lines file.
+
+    Raises:
+        InputError: the file cannot be read or is no transcript.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a transcript file")
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        text = source.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    if not text.strip():
+        raise InputError(f"{path} is empty: a transcript has at least one message")
+    try:
+        return parse_transcript(_load(text))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def to_transcript(turns: Iterable[Turn]) -> Json:
+    """The inverse of `parse_transcript`: the messages as they came."""
+    messages = [turn.message for turn in turns]
+    if messages and messages[0].get("type") == "system_apart":
+        return {"system": messages[0]["content"], "messages": messages[1:]}
+    return messages
+
+
+def check_pairs(turns: Iterable[Turn], known: Iterable[str] = ()) -> None:
+    """Raise InputError for the first tool result whose call is neither before it nor known."""
+    calls = set(known)
+    for turn in turns:
+        missing = [call_id for call_id in turn.answers if call_id not in calls]
+        if missing:
+            raise InputError(
+                f"the tool result {missing[0]!r} has no call before it: "
+                "append the assistant's message with that call first"
+            )
+        calls.update(turn.calls)
+
+
+def message_digest(message: Json, index: int | None = None) -> str:
+    """An id from a message's content and, where given, its place."""
+    return sha256(f"{index}:{dump_json(message)}".encode()).hexdigest()[:24]
+
+
+def _load(text: str) -> Json:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        whole = error
+    except RecursionError:
+        raise InputError("the JSON is nested too deeply to read") from None
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    try:
+        first = json.loads(lines[0][1])
+    except json.JSONDecodeError:
+        first = None
+    if len(lines) < 2 or not isinstance(first, Mapping):
+        raise InputError(f"not valid JSON: {whole.msg} at line {whole.lineno}") from None
+    values = []
+    for number, line in lines:
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise InputError(f"line {number} is not valid JSON: {error.msg}") from None
+    return values
+
+
+def _plain(message: object) -> Mapping[str, Json]:
+    """A pydantic message (LangChain's, or a client's response) as the dict it stands for."""
+    dumped = cast("Json", message).model_dump(exclude_none=not hasattr(message, "type"))
+    if hasattr(message, "type") and "role" not in dumped:
+        return {"type": cast("Json", message).type, "data": dumped}
+    return cast("Mapping[str, Json]", dumped)
+
+
+def _system_turn(system: Json) -> Turn:
+    message = {"type": "system_apart", "role": "system", "content": system}
+    parts = _content_parts(system)
+    turn_id = message_digest(message, -1)
+    return Turn(turn_id, "system", parts, "", None, "anthropic", message)
+
+
+def _parse_langchain(message: Mapping[str, Json], id: str, time: float | None) -> Turn:
+    kind, data = message["type"], message["data"]
+    role = _LANGCHAIN_ROLES.get(kind) or _ROLES.get(str(data.get("role", "")))
+    if role is None:
+        known = ", ".join(_LANGCHAIN_ROLES)
+        raise InputError(f"unknown LangChain message type {kind!r}: use one of {known}")
+    parts = _content_parts(data.get("content"))
+    calls = data.get("tool_calls") or (data.get("additional_kwargs") or {}).get("tool_calls") or ()
+    if calls:  # content repeats them as tool_use blocks
+        parts = tuple(part for part in parts if not isinstance(part, ToolCall))
+        parts += tuple(_call_part(call) for call in calls)
+    if role == "tool":
+        call_id = str(data.get("tool_call_id") or "")
+        parts = (_result(call_id, parts, is_error=data.get("status") == "error"),)
+    own = data.get("id") if isinstance(data.get("id"), str) else ""
+    turn_id = id or own or message_digest(message)
+    name = str(data.get("name") or "")
+    return Turn(turn_id, role, parts, name, time, "langchain", message)
+
+
+def _content_parts(content: Json) -> tuple[Part, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
+    if not isinstance(content, Sequence):
+        kind = type(content).__name__
+        raise InputError(f"content must be text or a list of blocks, not {kind}")
+    return tuple(_block_part(block) for block in content)
+
+
+def _block_part(block: Json) -> Part:
+    if isinstance(block, str):
+        return Text(block)
+    if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
+        raise InputError("a content block must be text or an object with a type")
+    kind = block["type"]
+    if kind in _TEXT_BLOCKS and isinstance(block.get(kind, block.get("text")), str):
+        return Text(block.get(kind, block.get("text")))
+    if kind in ("thinking", "reasoning") and isinstance(block.get(kind), str):
+        return Thinking(block[kind])
+    if kind == "tool_use":
+        return _call_part({**block, "arguments": block.get("input", {})})
+    if kind == "tool_result":
+        inner = _content_parts(block.get("content"))
+        return _result(str(block.get("tool_use_id")), inner, is_error=bool(block.get("is_error")))
+    return _attachment(kind, block)
+
+
+def _attachment(kind: str, block: Mapping[str, Json]) -> Attachment:
+    source = block.get("source") or block.get("image_url") or block.get("file") or block
+    source = {"url": source} if isinstance(source, str) else source
+    source = source if isinstance(source, Mapping) else {}
+    media_type = str(source.get("media_type") or source.get("mime_type") or "")
+    url = str(source.get("url") or "")
+    encoded = source.get("data") or source.get("base64") or source.get("file_data") or ""
+    if url.startswith("data:"):
+        header, _, encoded = url.partition(",")
+        media_type, url = header[5:].partition(";")[0], ""
+    elif isinstance(encoded, str) and encoded.startswith("data:"):
+        header, _, encoded = encoded.partition(",")
+        media_type = header[5:].partition(";")[0]
+    is_image = kind in ("image", "image_url", "input_image")
+    return Attachment(
+        kind="image" if is_image else "file",
+        media_type=media_type,
+        data=_decode(encoded),
+        url=url,
+        name=str(source.get("filename") or block.get("title") or ("" if is_image else kind)),
+        block=block,
+    )
+
+
+def _decode(encoded: Json) -> bytes | None:
+    if not isinstance(encoded, str) or not encoded:
+        return None
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None  # the block keeps what came
+
+
+def _call_part(call: Json) -> ToolCall:
+    if not isinstance(call, Mapping):
+        raise InputError("a tool call must be an object")
+    function = call.get("function")
+    function = function if isinstance(function, Mapping) else call
+    name = function.get("name")
+    if not isinstance(name, str):
+        raise InputError("a tool call needs the name of its function")
+    arguments = function.get("arguments", function.get("args", {}))
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(str(call.get("id") or ""), name, arguments)
+
+
+def _result(call_id: str, parts: tuple[Part, ...], *, is_error: bool) -> ToolResult:
+    inner = tuple(part for part in parts if isinstance(part, (Text, Attachment)))
+    return ToolResult(call_id, inner, is_error)
+
+
+def _is_anthropic(content: Json) -> bool:
+    if not isinstance(content, Sequence) or isinstance(content, str):
+        return False
+    blocks = [block for block in content if isinstance(block, Mapping)]
+    kinds = {block.get("type") for block in blocks}
+    return bool(kinds & {"tool_use", "tool_result", "thinking", "redacted_thinking"}) or any(
+        isinstance(block.get("source"), Mapping) for block in blocks
+    )
+
+
+def _own_id(message: Json) -> str:
+    if not isinstance(message, Mapping):
+        return ""
+    own = message.get("id")
+    return own if isinstance(own, str) else ""
+
+
+def _time(message: Mapping[str, Json]) -> float | None:
+    stamp = message.get("timestamp", message.get("time"))
+    if isinstance(stamp, (int, float)) and not isinstance(stamp, bool):
+        return float(stamp)
+    if isinstance(stamp, str):
+        try:
+            moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return None

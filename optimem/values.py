@@ -1,0 +1,276 @@
+"""The values that flow through OptiMem: turns, pages, plans.
+
+Frozen and free of I/O. Equal content means equal values; storage keys live in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from optimem.modes import Tier
+
+Role = Literal["system", "user", "assistant", "tool"]
+Dialect = Literal["openai", "anthropic", "langchain"]
+Json = Any
+"""What `json.loads` returns."""
+
+
+def dump_json(value: Json) -> str:
+    """One canonical spelling of a JSON value: same input, same bytes, lone surrogates kept."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory it is. Every path to stored data takes one."""
+
+    namespace: str
+    session: str
+
+
+# What a turn is made of, in the order in which it came.
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Reasoning that a model left in its message: drawn on pages, never sent to another dialect."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the assistant made; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered to the call `call_id`."""
+
+    call_id: str
+    parts: tuple[Text | Attachment, ...]
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file beside the text: inline bytes, or a URL that is kept and never fetched.
+
+    Attributes:
+        kind: "image", or "file" for everything else (audio, documents, unknown blocks).
+        media_type: MIME type, "" when the message does not say.
+        data: the bytes, or None when only a reference came.
+        url: the reference, or "".
+        name: file name, or "".
+        block: the content block as it came, for readers of the same dialect.
+    """
+
+    kind: Literal["image", "file"]
+    media_type: str
+    data: bytes | None
+    url: str
+    name: str
+    block: Mapping[str, Json] = field(hash=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, or of the block when there are none."""
+        source = self.data
+        if source is None:
+            source = dump_json(dict(self.block)).encode()
+        return hashlib.sha256(source).hexdigest()
+
+
+Part = Text | Thinking | ToolCall | ToolResult | Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a session, stored losslessly.
+
+    `message` is what came, untouched; `parts` is the same content in neutral form, for
+    readers of another dialect and for pages. Build turns with `optimem.messages.parse`.
+
+    Attributes:
+        id: unique within its session.
+        role: system, user, assistant or tool (a user message that only answers calls is "tool").
+        parts: the content in order.
+        name: the author's or tool's name, or "".
+        time: seconds since the epoch, or None when unknown.
+        dialect: whose shape `message` has.
+        message: the message as it came.
+    """
+
+    id: str
+    role: Role
+    parts: tuple[Part, ...]
+    name: str
+    time: float | None
+    dialect: Dialect
+    message: Mapping[str, Json] = field(hash=False)
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Ids of the tool calls that this turn makes."""
+        return tuple(part.id for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Ids of the tool calls that this turn answers."""
+        return tuple(part.call_id for part in self.parts if isinstance(part, ToolResult))
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """All attachments, those inside tool results included, in order."""
+        found: list[Attachment] = []
+        for part in self.parts:
+            inner = part.parts if isinstance(part, ToolResult) else (part,)
+            found.extend(item for item in inner if isinstance(item, Attachment))
+        return tuple(found)
+
+    @property
+    def text(self) -> str:
+        """The exact words, tool calls and results included, attachments left out."""
+        pieces: list[str] = []
+        for part in self.parts:
+            if isinstance(part, (Text, Thinking)):
+                pieces.append(part.text)
+            elif isinstance(part, ToolCall):
+                pieces.append(f"{part.name} {part.arguments}")
+            elif isinstance(part, ToolResult):
+                pieces.extend(item.text for item in part.parts if isinstance(item, Text))
+        return "\n".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A turn at its position in the log, counted from 0."""
+
+    position: int
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """What planning needs to know of a turn without reading its words.
+
+    Attributes:
+        tokens: its text in the tokens of the session's counter.
+        images: width and height of each image attachment; (0, 0) when unknown.
+        calls: ids of the calls it makes.
+        answers: ids of the calls it answers.
+    """
+
+    role: Role
+    tokens: int
+    time: float | None = None
+    images: tuple[tuple[int, int], ...] = ()
+    calls: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one turn on a page.
+
+    Attributes:
+        position: the turn's place in the log.
+        role: whose words they are; decides the band behind them.
+        start: index of the stretch's first character in the page's text.
+        stop: index behind its last character.
+        begins: whether the turn starts here.
+        ends: whether the turn ends here.
+    """
+
+    position: int
+    role: Role
+    start: int
+    stop: int
+    begins: bool
+    ends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where on a page the marker of an attachment stands: turn, and index among its attachments."""
+
+    position: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """128 x 64 cells laid out from consecutive turns; never changes once sealed.
+
+    Attributes:
+        number: its place in the session, counted from 0.
+        rows: at most 64 pieces of the flowed text, one a line; joined they are the text.
+        spans: which turn stands where, in order and without gaps.
+        marks: the attachments named on this page.
+        stop: (position, offset) in the flowed log at which the next page starts.
+        style: key of the style and atlas that it was laid out with.
+    """
+
+    number: int
+    rows: tuple[str, ...]
+    spans: tuple[Span, ...]
+    marks: tuple[Mark, ...]
+    stop: tuple[int, int]
+    style: str
+
+    @property
+    def text(self) -> str:
+        """What the page says, exactly as drawn, without line ends."""
+        return "".join(self.rows)
+
+    @property
+    def hash(self) -> str:
+        """The page's name: its text, its bands and its style; the same on every machine."""
+        bands = ",".join(f"{span.start}:{span.role}" for span in self.spans)
+        content = "\n".join((self.style, bands, *self.rows))
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a reader is shown: a tier for each page of the prefix, then text.
+
+    Attributes:
+        tiers: one for each page from the first; pages behind them are not shown, since
+            their turns still stand as text.
+        frontier: position of the first turn that stands whole as text.
+        overflow: the turns before `frontier` run on behind the last shown page, and that
+            rest is shown as text: only when one exchange alone exceeds the budget.
+        epoch: counts the plans of this reader and budget.
+    """
+
+    tiers: tuple[Tier, ...] = ()
+    frontier: int = 0
+    overflow: bool = False
+    epoch: int = 0
+
+    def to_json(self) -> str:
+        """One line of JSON, the same for equal plans."""
+        tiers = [tier.label for tier in self.tiers]
+        return dump_json([tiers, self.frontier, self.overflow, self.epoch])
+
+    @classmethod
+    def from_json(cls, line: str) -> Plan:
+        """The inverse of `to_json`."""
+        tiers, frontier, overflow, epoch = json.loads(line)
+        return cls(tuple(Tier.parse(label) for label in tiers), frontier, overflow, epoch)
