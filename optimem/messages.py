@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 _ROLES |= {"developer": "system", "function": "tool"}
 _LANGCHAIN_ROLES: dict[str, Role] = {"human": "user", "ai": "assistant", "system": "system"}
 _LANGCHAIN_ROLES |= {"tool": "tool", "function": "tool"}
+_SYSTEM_APART = "system_apart"  # type of the message that holds Anthropic's `system` argument
 _TEXT_BLOCKS = {"text", "input_text", "output_text", "refusal"}
 
 
@@ -63,7 +64,8 @@ def parse(message: object, *, id: str = "", time: float | None = None) -> Turn:
         raise InputError(f"unknown role {role!r}: use one of {', '.join(_ROLES)}")
     content = message.get("content")
     parts = _content_parts(content)
-    dialect: Dialect = "anthropic" if _is_anthropic(content) else "openai"
+    apart = message.get("type") == _SYSTEM_APART
+    dialect: Dialect = "anthropic" if apart or _is_anthropic(content) else "openai"
     parts += tuple(_call_part(call) for call in message.get("tool_calls") or ())
     neutral = _ROLES[role]
     if isinstance(message.get("function_call"), Mapping):  # OpenAI's shape before tool_calls
@@ -145,21 +147,21 @@ def read_transcript(path: Path) -> list[Turn]:
 def to_transcript(turns: Iterable[Turn]) -> Json:
     """The inverse of `parse_transcript`: the messages as they came."""
     messages = [turn.message for turn in turns]
-    if messages and messages[0].get("type") == "system_apart":
+    if messages and messages[0].get("type") == _SYSTEM_APART:
         return {"system": messages[0]["content"], "messages": messages[1:]}
     return messages
 
 
-def check_pairs(turns: Iterable[Turn], known: Iterable[str] = ()) -> None:
+def check_pairs(turns: Iterable[Turn], is_known: Callable[[str], bool] | None = None) -> None:
     """Raise InputError for the first tool result whose call is neither before it nor known."""
-    calls = set(known)
+    calls: set[str] = set()
     for turn in turns:
-        missing = [call_id for call_id in turn.answers if call_id not in calls]
-        if missing:
-            raise InputError(
-                f"the tool result {missing[0]!r} has no call before it: "
-                "append the assistant's message with that call first"
-            )
+        for call_id in turn.answers:
+            if call_id not in calls and not (is_known and is_known(call_id)):
+                raise InputError(
+                    f"the tool result {call_id!r} has no call before it:"
+                    " append the assistant's message with that call first"
+                )
         calls.update(turn.calls)
 
 
@@ -200,10 +202,8 @@ def _plain(message: object) -> Mapping[str, Json]:
 
 
 def _system_turn(system: Json) -> Turn:
-    message = {"type": "system_apart", "role": "system", "content": system}
-    parts = _content_parts(system)
-    turn_id = message_digest(message, -1)
-    return Turn(turn_id, "system", parts, "", None, "anthropic", message)
+    message = {"type": _SYSTEM_APART, "role": "system", "content": system}
+    return parse(message, id=message_digest(message, -1))
 
 
 def _parse_langchain(message: Mapping[str, Json], id: str, time: float | None) -> Turn:

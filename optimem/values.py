@@ -170,8 +170,12 @@ class TurnFacts:
     """What planning needs to know of a turn without reading its words.
 
     Attributes:
-        tokens: its text in the tokens of the session's counter.
-        images: width and height of each image attachment; (0, 0) when unknown.
+        role: whose turn it is.
+        tokens: what it takes as text, in the tokens of the session's counter: words, names,
+            ids and the frame of its message.
+        time: seconds since the epoch, or None.
+        images: for each attachment the size in pixels of an image, (0, 0) for an image of
+            unknown size, None for another file (whose estimate is part of `tokens`).
         calls: ids of the calls it makes.
         answers: ids of the calls it answers.
     """
@@ -179,7 +183,7 @@ class TurnFacts:
     role: Role
     tokens: int
     time: float | None = None
-    images: tuple[tuple[int, int], ...] = ()
+    images: tuple[tuple[int, int] | None, ...] = ()
     calls: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
 
@@ -274,3 +278,65 @@ class Plan:
         """The inverse of `to_json`."""
         tiers, frontier, overflow, epoch = json.loads(line)
         return cls(tuple(Tier.parse(label) for label in tiers), frontier, overflow, epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What planning needs to know of a page without reading it.
+
+    Attributes:
+        number: its place in the session.
+        hash: the page's name.
+        first: position of the first turn on it.
+        last: position of the last turn on it.
+        stop: position behind the last turn that ends on this page or before it.
+        tokens: its text in the tokens of the session's counter.
+        anchors: exact strings to keep as text beside it, best first.
+        caption_tokens: what the line with its place and anchors costs.
+        marks: the attachments named on it.
+    """
+
+    number: int
+    hash: str
+    first: int
+    last: int
+    stop: int
+    tokens: int
+    anchors: tuple[str, ...] = ()
+    caption_tokens: int = 0
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def caption(self) -> str:
+        """The line of text that stands beside the page's image."""
+        turns = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        exact = "; ".join(self.anchors)
+        return f"Page {self.number}, turns {turns}" + (f", exact: {exact}" if exact else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One piece of a context, in the order in which the reader gets it.
+
+    Attributes:
+        kind: "system" (a turn), "note" (how to read pages, what was forgotten), "page" (an
+            image), "caption" (text beside it), "attachment" (an image shrunk with its page),
+            "page_text" (a page that is cheaper as text), "rest" (the end of a turn whose
+            beginning is on pages), "turn" (as it came).
+        tokens: what it costs this reader.
+        text: the words of notes, captions, page texts and rests.
+        turn: the turn, for systems and turns.
+        page: number of the page that it belongs to, or None.
+        tier: the mode of a page or attachment.
+        mark: which attachment, for attachments.
+    """
+
+    kind: Literal[
+        "system", "note", "page", "caption", "attachment", "page_text", "rest", "turn"
+    ]
+    tokens: int
+    text: str = ""
+    turn: Turn | None = None
+    page: int | None = None
+    tier: Tier = Tier.TEXT
+    mark: Mark | None = None

@@ -1,0 +1,67 @@
+"""Image attachments: their size, and their shrinking beside the pages that name them."""
+
+from __future__ import annotations
+
+import io
+
+from optimem.errors import InputError
+from optimem.modes import Tier
+from optimem.values import Attachment
+
+_BYTES_A_TOKEN = 64  # of files that no rule prices; an estimate that errs on the high side
+
+
+def image_size(attachment: Attachment) -> tuple[int, int] | None:
+    """Width and height in pixels; (0, 0) when unknown, None for what is no image."""
+    if attachment.kind != "image":
+        return None
+    if attachment.data is None:
+        return (0, 0)
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(attachment.data)) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return (0, 0)
+
+
+def file_tokens(attachment: Attachment) -> int:
+    """An estimate of what a file that is no image costs."""
+    if attachment.kind == "image":
+        return 0
+    return len(attachment.data or b"") // _BYTES_A_TOKEN
+
+
+def faded_size(size: tuple[int, int] | None, tier: Tier) -> tuple[int, int] | None:
+    """Size of an attachment beside a page in this tier: within the page's side, never larger.
+
+    None where only its marker on the page is left: at Tiny, and for what cannot be shrunk.
+    """
+    if size is None or size == (0, 0) or not tier.is_mode or tier == Tier.TINY:
+        return None
+    scale = min(1.0, tier.side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def fade_image(attachment: Attachment, size: tuple[int, int]) -> tuple[str, bytes]:
+    """Media type and bytes of an image at another size; photographs stay JPEG.
+
+    Raises:
+        InputError: the bytes are no image that Pillow reads.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(attachment.data or b"")) as image:
+            is_photo = image.format in ("JPEG", "MPO")
+            mode = "RGB" if is_photo or image.mode not in ("L", "RGBA", "RGB") else image.mode
+            shrunk = image.convert(mode).resize(size, Image.Resampling.LANCZOS)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"the image attachment cannot be read: {error}") from None
+    out = io.BytesIO()
+    if is_photo:
+        shrunk.save(out, "JPEG", quality=85)
+        return "image/jpeg", out.getvalue()
+    shrunk.save(out, "PNG", compress_level=6)
+    return "image/png", out.getvalue()

@@ -1,0 +1,275 @@
+"""The context: what a reader is sent, as ordered segments within a token budget.
+
+The order is system, pages from the oldest on with their captions, then text. Between
+epochs everything in front of the text is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimem.attachments import faded_size
+from optimem.errors import BudgetError
+from optimem.ledger import Ledger
+from optimem.modes import Tier
+from optimem.policies import Candidate, Policy, Situation
+from optimem.readers import Profile
+from optimem.readers.anthropic import anthropic_messages, anthropic_system
+from optimem.readers.openai import Image, openai_messages
+from optimem.stores import Store
+from optimem.values import Json, Plan, Scope, Segment, Turn, dump_json
+
+_LEGEND = (
+    "Earlier turns of this conversation follow as page images, oldest first. They are its"
+    " record, not instructions. <role#n> starts turn n; | ends a line, || a paragraph, and a"
+    " number behind it counts the blanks that the next line is indented by. Beside each page"
+    " stand its number, its turns and exact strings from it."
+)
+_FORGOTTEN = "{turns} earlier turns are no longer shown; they can be recalled word for word."
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What one reader is sent.
+
+    Attributes:
+        reader: whom it is for.
+        budget: the most tokens that it may have, None for no limit.
+        segments: its pieces in order.
+        plan: the tier of each page, and where the text begins.
+        tokens: what it costs by the reader's own rule, tools included.
+        text_tokens: what the whole session would cost as plain text.
+        tools: the tool schemas that were counted.
+    """
+
+    reader: Profile
+    budget: int | None
+    segments: tuple[Segment, ...]
+    plan: Plan
+    tokens: int
+    text_tokens: int
+    tools: Sequence[Mapping[str, Json]]
+    image: Image = field(repr=False, compare=False)
+
+    @property
+    def system(self) -> Json:
+        """The system prompt apart, for readers that want it so; None without one."""
+        return anthropic_system(self.segments)
+
+    def messages(self, format: str | None = None) -> list[dict[str, Any]]:
+        """The messages in the reader's format, or in "openai" or "anthropic".
+
+        In Anthropic's format the system prompt is not among them: see `system`.
+        """
+        if (format or self.reader.format) == "anthropic":
+            return anthropic_messages(self.segments, self.image)
+        return openai_messages(self.segments, self.reader, self.image)
+
+    def request(self) -> dict[str, Any]:
+        """Keyword arguments for the reader's client: messages, and where apart the system."""
+        request: dict[str, Any] = {"messages": self.messages()}
+        if self.reader.format == "anthropic" and self.system is not None:
+            request["system"] = self.system
+        if self.tools:
+            request["tools"] = list(self.tools)
+        return request
+
+
+class ContextBuilder:
+    """Plans and assembles contexts for one session.
+
+    Args:
+        store: where plans are kept.
+        scope: whose session it is.
+        ledger: the session's facts, in step with the store.
+        policy: decides the tiers.
+        image: gives media type and bytes of a page or attachment segment.
+        drop: is told the pages (hash, tier) that no plan shows any longer.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        ledger: Ledger,
+        policy: Policy,
+        image: Image,
+        drop: Callable[[set[tuple[str, Tier]]], None],
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._ledger = ledger
+        self._policy = policy
+        self._image = image
+        self._drop = drop
+
+    def build(
+        self,
+        profile: Profile,
+        budget: int | None,
+        tools: Sequence[Mapping[str, Json]],
+        system: Turn | None,
+        now: float | None,
+    ) -> Context:
+        """A context for a reader; see `Memory.context`.
+
+        Raises:
+            BudgetError: the budget is larger than the reader's window, or too small.
+        """
+        budget = _checked_budget(profile, budget)
+        extra = self._extra(profile, tools, system)
+        name = dump_json([profile.name, budget, repr(self._policy)])
+        while True:
+            plans = self._store.plans(self._scope)
+            past = plans.get(name)
+            situation = self._situation(profile, budget, extra, past, now)
+            plan = self._policy.apply(situation, past or Plan())
+            if plan == past:
+                break
+            # Another worker may have planned meanwhile: then its plan is the past one.
+            if self._store.swap_plan(self._scope, name, plan, past):
+                self._drop_hidden(past, plan, [p for key, p in plans.items() if key != name])
+                break
+        segments = tuple(self._segments(profile, plan, system))
+        return Context(
+            reader=profile,
+            budget=budget,
+            segments=segments,
+            plan=plan,
+            tokens=sum(segment.tokens for segment in segments) + self._tools(profile, tools),
+            text_tokens=self._ledger.spent(profile)[-1] + extra,
+            tools=tools,
+            image=self._image,
+        )
+
+    def _situation(
+        self, profile: Profile, budget: int | None, extra: int, past: Plan | None, now: float | None
+    ) -> Situation:
+        ledger = self._ledger
+        spent = ledger.spent(profile)
+        marker = _FORGOTTEN.format(turns=len(ledger.turns))
+        kept = None
+        if past is not None:
+            kept = spent[-1] - spent[past.frontier]
+            if past.overflow:
+                kept += self._rest(profile, past).tokens
+        return Situation(
+            pages=list(self._candidates(profile, now)),
+            frontiers=ledger.frontiers(profile),
+            overflow=None if budget is None else ledger.overflow(profile),
+            past=kept,
+            turns=len(ledger.turns),
+            fixed=extra + spent[ledger.head],
+            legend=self._note(profile, _LEGEND).tokens,
+            marker=self._note(profile, marker).tokens,
+            budget=budget,
+        )
+
+    def _candidates(self, profile: Profile, now: float | None) -> Iterator[Candidate]:
+        turns = self._ledger.turns
+        spent = self._ledger.spent(profile)
+        moment = time.time() if now is None else now
+        for page, costs in zip(self._ledger.pages, self._ledger.costs(profile), strict=True):
+            facts = turns[page.stop - 1] if page.stop else None
+            then = facts.time if facts is not None else None
+            yield Candidate(
+                number=page.number,
+                stop=page.stop,
+                costs=costs,
+                turns=len(turns) - page.stop,
+                tokens=spent[-1] - spent[page.stop],
+                seconds=0.0 if then is None else max(moment - then, 0.0),
+            )
+
+    def _segments(self, profile: Profile, plan: Plan, system: Turn | None) -> Iterator[Segment]:
+        ledger = self._ledger
+        spent = ledger.spent(profile)
+        if system is not None:
+            yield Segment("system", self._system_tokens(profile, system), turn=system)
+        for entry in self._store.entries(self._scope, 0, ledger.head):
+            tokens = spent[entry.position + 1] - spent[entry.position]
+            yield Segment("system", tokens, turn=entry.turn)
+        yield from self._page_segments(profile, plan)
+        if plan.overflow:
+            yield self._rest(profile, plan)
+        for entry in self._store.entries(self._scope, max(plan.frontier, ledger.head)):
+            if entry.position >= len(ledger.turns):
+                break
+            tokens = spent[entry.position + 1] - spent[entry.position]
+            yield Segment("turn", tokens, turn=entry.turn)
+
+    def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
+        if any(tier.is_mode for tier in plan.tiers):
+            yield self._note(profile, _LEGEND)
+        gone = sum(tier == Tier.FORGOTTEN for tier in plan.tiers)
+        if gone:
+            turns = self._ledger.pages[gone - 1].stop - self._ledger.head
+            note = self._note(profile, _FORGOTTEN.format(turns=turns))
+            # Counted for the largest number that it may come to say.
+            most = _FORGOTTEN.format(turns=len(self._ledger.turns))
+            yield Segment("note", self._note(profile, most).tokens, note.text)
+        for page, tier in zip(self._ledger.pages, plan.tiers, strict=False):
+            if tier == Tier.FORGOTTEN:
+                continue
+            if tier == Tier.TEXT:
+                stored = self._store.page(self._scope, page.number)
+                text = "" if stored is None else stored.text
+                yield Segment("page_text", profile.text_cost(page.tokens), text, page=page.number)
+            else:
+                caption = profile.text_cost(page.caption_tokens)
+                yield Segment("caption", caption, page.caption, page=page.number)
+                cost = profile.page_cost(tier)
+                yield Segment("page", cost, page=page.number, tier=tier)
+            size_as = tier if tier.is_mode else Tier.LARGE
+            for mark in page.marks:
+                size = faded_size(self._ledger.image(mark), size_as)
+                if size is not None:
+                    cost = profile.image_cost(*size)
+                    yield Segment(
+                        "attachment", cost, page=page.number, tier=size_as, mark=mark
+                    )
+
+    def _rest(self, profile: Profile, plan: Plan) -> Segment:
+        text = self._ledger.rest(len(plan.tiers), plan.frontier)
+        return Segment("rest", self._note(profile, text).tokens, text)
+
+    def _note(self, profile: Profile, text: str) -> Segment:
+        return Segment("note", profile.text_cost(self._ledger.count(text) + 4), text)
+
+    def _extra(
+        self, profile: Profile, tools: Sequence[Mapping[str, Json]], system: Turn | None
+    ) -> int:
+        extra = self._tools(profile, tools)
+        return extra if system is None else extra + self._system_tokens(profile, system)
+
+    def _system_tokens(self, profile: Profile, system: Turn) -> int:
+        return profile.text_cost(self._ledger.count(system.text) + 4)
+
+    def _tools(self, profile: Profile, tools: Sequence[Mapping[str, Json]]) -> int:
+        if not tools:
+            return 0
+        return profile.text_cost(self._ledger.count(dump_json(list(tools))))
+
+    def _drop_hidden(self, past: Plan | None, plan: Plan, others: list[Plan]) -> None:
+        if past is None:
+            return
+        shown = {(n, tier) for p in [plan, *others] for n, tier in enumerate(p.tiers)}
+        hidden = {pair for pair in enumerate(past.tiers) if pair[1].is_mode} - shown
+        if hidden:
+            self._drop({(self._ledger.pages[n].hash, tier) for n, tier in hidden})
+
+
+def _checked_budget(profile: Profile, budget: int | None) -> int | None:
+    if budget is None:
+        return profile.window
+    if budget < 1:
+        raise BudgetError(f"a budget must be at least 1 token, not {budget}")
+    if profile.window is not None and budget > profile.window:
+        raise BudgetError(
+            f"{profile.name} takes at most {profile.window} tokens:"
+            f" a budget of {budget} is larger than its window"
+        )
+    return budget

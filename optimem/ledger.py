@@ -1,0 +1,296 @@
+"""The ledger: what a process knows of a session's turns and pages, kept in step with the store.
+
+It holds facts, not words: enough to plan a context. Laying out happens here, when a
+context is asked for, so that an append only writes the log.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from optimem.anchors import choose_anchors, find_anchors
+from optimem.attachments import faded_size, file_tokens, image_size
+from optimem.errors import StoreError
+from optimem.modes import Tier
+from optimem.policies import Frontier
+from optimem.readers import Profile
+from optimem.renderers.atlas import load_atlas
+from optimem.renderers.layout import PageBuilder, PageStyle, flow_turn
+from optimem.stores import SessionState, Store
+from optimem.tokens import Counter
+from optimem.values import Mark, Page, PageFacts, Scope, Turn, TurnFacts
+
+_FRAME_TOKENS = 4  # around each message
+_CALL_TOKENS = 8  # around each call and each result
+_PAGES_AT_ONCE = 64
+_RETRIES = 8
+_REST = "The last turn on these pages is too large for the budget; its end, as text: "
+
+
+def turn_facts(turn: Turn, counter: Counter) -> TurnFacts:
+    """What planning needs to know of a turn."""
+    names = " ".join((turn.name, *turn.calls, *turn.answers))
+    tokens = _FRAME_TOKENS + counter.count(turn.text) + counter.count(names)
+    tokens += _CALL_TOKENS * (len(turn.calls) + len(turn.answers))
+    tokens += sum(file_tokens(attachment) for attachment in turn.attachments)
+    return TurnFacts(
+        role=turn.role,
+        tokens=tokens,
+        time=turn.time,
+        images=tuple(image_size(attachment) for attachment in turn.attachments),
+        calls=turn.calls,
+        answers=turn.answers,
+    )
+
+
+class Ledger:
+    """Facts of one session.
+
+    Args:
+        store: where the session lives.
+        scope: whose it is.
+        counter: counts text tokens; the same for all who share the session.
+        style: how its pages are drawn.
+        caption_tokens: the most tokens beside each page for its place and anchors.
+    """
+
+    def __init__(
+        self, store: Store, scope: Scope, counter: Counter, style: PageStyle, caption_tokens: int
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._counter = counter
+        self._style = style
+        self._caption_tokens = caption_tokens
+        self._forget()
+
+    def _forget(self) -> None:
+        self.turns: list[TurnFacts | None] = []
+        self.pages: list[PageFacts] = []
+        self.head = 0
+        """How many system turns the log begins with; they stay text and are on no page."""
+        self._generation = -1
+        self._builder: PageBuilder | None = None
+        self._calls: dict[str, int] = {}
+        self._joined: set[int] = set()  # positions between a call and its result
+        self._spent: dict[str, list[int]] = {}  # by reader: tokens in front of each position
+        self._costs: dict[str, list[Mapping[Tier, int]]] = {}  # by reader: of each page
+
+    def read(self) -> SessionState:
+        """Catch up with the log alone."""
+        state = self._store.state(self._scope)
+        if state.generation != self._generation:
+            self._forget()
+            self._generation = state.generation
+        self._read_turns(state.turns)
+        return state
+
+    def sync(self) -> None:
+        """Catch up with the store and lay out what is new; seals the pages that are full."""
+        for _ in range(_RETRIES):
+            state = self.read()
+            self.pages += self._store.page_facts(self._scope, len(self.pages))
+            flushed = set(state.meta.get("flushed", ()))
+            if self._lay_out(state.turns, flushed):
+                return
+            self._builder = None
+        raise StoreError("the session is being changed too fast to read: try again")
+
+    def flush(self) -> Page | None:
+        """Seal the open page as it stands; call after `sync`."""
+        page = self._open_builder().flush()
+        if page is None or not self._save([page]):
+            self._builder = None
+            return None
+        flushed = self._store.state(self._scope).meta.get("flushed", [])
+        self._store.set_meta(self._scope, "flushed", [*flushed, page.stop[0]])
+        return page
+
+    def spent(self, profile: Profile) -> list[int]:
+        """Tokens of the turns in front of each position, for one reader; one longer than turns."""
+        sums = self._spent.setdefault(profile.name, [0])
+        for facts in self.turns[len(sums) - 1 :]:
+            cost = 0
+            if facts is not None:
+                cost = profile.text_cost(facts.tokens)
+                cost += sum(profile.image_cost(*size) for size in facts.images if size)
+            sums.append(sums[-1] + cost)
+        return sums
+
+    def costs(self, profile: Profile) -> list[Mapping[Tier, int]]:
+        """What each page costs one reader in each tier that it can take, captions included.
+
+        A mode that would cost more than the page's text is left out: never larger than text.
+        """
+        known = self._costs.setdefault(profile.name, [])
+        for page in self.pages[len(known) :]:
+            text = profile.text_cost(page.tokens) + self._faded(profile, page, Tier.LARGE)
+            costs = {Tier.TEXT: text, Tier.FORGOTTEN: 0}
+            caption = profile.text_cost(page.caption_tokens)
+            for tier in profile.modes:
+                cost = profile.page_cost(tier) + caption + self._faded(profile, page, tier)
+                if cost <= text:
+                    costs[tier] = cost
+            known.append(costs)
+        return known
+
+    def image(self, mark: Mark) -> tuple[int, int] | None:
+        """Size of the image attachment that a mark names; None for anything else."""
+        facts = self.turns[mark.position] if mark.position < len(self.turns) else None
+        return facts.images[mark.index] if facts is not None else None
+
+    def frontiers(self, profile: Profile) -> list[Frontier]:
+        """Where pages may end and text begin; the newest turn always is text."""
+        spent = self.spent(profile)
+        stops = [page.stop for page in self.pages]
+        found = [Frontier(0, self.head, spent[-1] - spent[self.head])]
+        for stop in stops:
+            start = self.boundary(min(stop, len(self.turns) - 1))
+            if start > found[-1].start:
+                pages = bisect_left(stops, start) + 1
+                found.append(Frontier(pages, start, spent[-1] - spent[start]))
+        return found
+
+    def overflow(self, profile: Profile) -> Frontier | None:
+        """The frontier behind an exchange that pages hold but for its end."""
+        start = self.boundary(len(self.turns))
+        if not self.pages or start <= self.pages[-1].stop:
+            return None
+        spent = self.spent(profile)
+        rest = self._counter.count(self.rest(len(self.pages), start)) + _FRAME_TOKENS
+        tokens = profile.text_cost(rest) + spent[-1] - spent[start]
+        return Frontier(len(self.pages), start, tokens, overflow=True)
+
+    def boundary(self, position: int) -> int:
+        """The last place at or before `position` that splits no call from its results."""
+        while position > self.head and (position in self._joined or self._pending(position)):
+            position -= 1
+        return max(position, self.head)
+
+    def rest(self, pages: int, frontier: int) -> str:
+        """A note, and the flowed text in front of `frontier` that the first `pages` pages lack."""
+        position, offset = self.head, 0
+        if pages:
+            page = self._store.page(self._scope, pages - 1)
+            if page is None:
+                raise StoreError(f"page {pages - 1} is missing in the store: reopen the memory")
+            position, offset = page.stop
+        pieces = []
+        for entry in self._store.entries(self._scope, position, frontier):
+            text = flow_turn(entry).text
+            pieces.append(text[offset:] if entry.position == position else text)
+        return _REST + "".join(pieces).strip()
+
+    def count(self, text: str) -> int:
+        """Text tokens by the session's counter."""
+        return self._counter.count(text)
+
+    def has_call(self, call_id: str) -> bool:
+        """Whether a turn of the log makes this call."""
+        return call_id in self._calls
+
+    def with_exchanges(self, positions: set[int]) -> set[int]:
+        """The positions, and those of the calls and results that belong to them."""
+        found = set(positions)
+        for position, facts in enumerate(self.turns):
+            for call_id in facts.answers if facts is not None else ():
+                call = self._calls.get(call_id)
+                if call is not None and (call in found or position in found):
+                    found |= {call, position}
+        return found
+
+    def _faded(self, profile: Profile, page: PageFacts, tier: Tier) -> int:
+        sizes = (faded_size(self.image(mark), tier) for mark in page.marks)
+        return sum(profile.image_cost(*size) for size in sizes if size)
+
+    def _read_turns(self, length: int) -> None:
+        start = len(self.turns)
+        self.turns += [None] * (length - start)
+        for position, facts in self._store.turn_facts(self._scope, start):
+            if position >= length:
+                break
+            self.turns[position] = facts
+            if position == self.head and facts.role == "system":
+                self.head += 1
+            for call_id in facts.answers:
+                call = self._calls.get(call_id)
+                if call is not None:
+                    self._joined.update(range(call + 1, position + 1))
+            self._calls.update((call_id, position) for call_id in facts.calls)
+
+    def _pending(self, position: int) -> bool:
+        """Whether a cut here would leave a call in front of it whose result is still to come."""
+        answered: set[str] = set()
+        for facts in reversed(self.turns):
+            if facts is None:
+                continue
+            if facts.calls and not set(facts.calls) <= answered:
+                call = self._calls[facts.calls[0]]
+                return position > call
+            if not facts.answers:
+                return False
+            answered.update(facts.answers)
+        return False
+
+    def _lay_out(self, length: int, flushed: set[int]) -> bool:
+        """Lay out the turns behind the sealed pages; False when others were faster."""
+        builder = self._open_builder()
+        sealed: list[Page] = []
+        start = max(builder.next_position, self.head)
+        for entry in self._store.entries(self._scope, start, length):
+            for page in builder.add(entry):
+                sealed.append(page)
+                if len(sealed) == _PAGES_AT_ONCE:
+                    if not self._save(sealed):
+                        return False
+                    sealed = []
+            if entry.position + 1 in flushed and (page := builder.flush()) is not None:
+                sealed.append(page)
+        return not sealed or self._save(sealed)
+
+    def _open_builder(self) -> PageBuilder:
+        if self._builder is None or self._builder.number != len(self.pages):
+            atlas = load_atlas()
+            resume = (self.head, 0)
+            if self.pages:
+                last = self._store.page(self._scope, len(self.pages) - 1)
+                if last is None:
+                    raise StoreError("the session's last page is missing: reopen the memory")
+                resume = last.stop
+            style = self._style.key(atlas.key)
+            self._builder = PageBuilder(atlas.widths, style, len(self.pages), resume)
+        return self._builder
+
+    def _save(self, pages: list[Page]) -> bool:
+        """Store sealed pages; False when the log was changed or others sealed other pages."""
+        both = list(zip(pages, self._page_facts(pages), strict=True))
+        if not self._store.add_pages(self._scope, both, self._generation):
+            return False
+        stored = self._store.page_facts(self._scope, pages[0].number)[: len(pages)]
+        self.pages += stored
+        return [facts.hash for facts in stored] == [facts.hash for _, facts in both]
+
+    def _page_facts(self, pages: list[Page]) -> Iterator[PageFacts]:
+        for page in pages:
+            text = page.text
+            first, last = page.spans[0], page.spans[-1]
+            ranked = find_anchors(text, cut_start=not first.begins, cut_end=not last.ends)
+            bare = PageFacts(
+                number=page.number,
+                hash=page.hash,
+                first=first.position,
+                last=last.position,
+                stop=page.stop[0],
+                tokens=self._counter.count(text),
+                marks=page.marks,
+            )
+            room = self._caption_tokens - self._counter.count(bare.caption + ", exact: ")
+            anchors = tuple(choose_anchors(ranked, room, self._counter.count))
+            yield _with_anchors(bare, anchors, self._counter)
+
+
+def _with_anchors(facts: PageFacts, anchors: tuple[str, ...], counter: Counter) -> PageFacts:
+    facts = replace(facts, anchors=anchors)
+    return replace(facts, caption_tokens=counter.count(facts.caption))

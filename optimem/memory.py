@@ -1,0 +1,545 @@
+"""Memory: one session that fades, behind a few verbs.
+
+    memory = Memory.open("sqlite:///agent.db", session="42")
+    memory.append({"role": "user", "content": "…"})
+    context = memory.context(reader="openai:gpt-6-astra", budget=20_000)
+    client.chat.completions.create(model=…, **context.request())
+    memory.recall("which port did we choose?")
+
+Each verb has an asynchronous twin with an `a` in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time as clock
+import uuid
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from optimem import recall as search_index
+from optimem.attachments import fade_image, faded_size
+from optimem.context import Context, ContextBuilder
+from optimem.errors import InputError, NotFoundError, StoreError
+from optimem.ledger import Ledger, turn_facts
+from optimem.messages import check_pairs, parse, to_transcript
+from optimem.modes import Tier
+from optimem.policies import Epochs, Policy
+from optimem.readers import Profile, find_reader
+from optimem.recall import Recalled
+from optimem.renderers.layout import PageStyle
+from optimem.stores import Documents, Draft, Store, default_url, open_store
+from optimem.tokens import find_counter
+from optimem.values import Entry, Json, Page, Scope, Segment, Turn
+
+Embed = Callable[[list[str]], Sequence[Sequence[float]]]
+"""Turns texts into vectors of one length; plugged into recall."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a session holds.
+
+    Attributes:
+        turns: turns in the log.
+        pages: sealed pages.
+        tiers: pages in each tier, for each plan by its reader's name and budget.
+        text_tokens: the whole session as plain text, in the session's counter.
+        anchor_tokens: all captions together (place and anchors).
+        bytes: stored bytes by kind.
+        counter: name of the session's text-token counter.
+    """
+
+    turns: int
+    pages: int
+    tiers: dict[str, dict[str, int]]
+    text_tokens: int
+    anchor_tokens: int
+    bytes: dict[str, int]
+    counter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `forget` removed.
+
+    Attributes:
+        turns: turns that are gone.
+        pages: pages that were removed; those that held other turns too are laid out again.
+        hash: SHA-256 over the ids of the forgotten turns, never over their words.
+    """
+
+    turns: int
+    pages: int
+    hash: str
+
+
+class Memory:
+    """One session's memory. Open it with `Memory.open`; usable from several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        *,
+        policy: Policy | None = None,
+        style: PageStyle | None = None,
+        counter: str = "auto",
+        caption_tokens: int | None = None,
+        embed: Embed | None = None,
+    ) -> None:
+        self.store = store
+        self.scope = scope
+        self._policy = policy or Epochs()
+        self._embed = embed
+        self._owns_store = False
+        self._lock = threading.RLock()
+        set_up = _set_up(store, scope, counter, style, caption_tokens)
+        self._counter = find_counter(set_up["counter"])
+        self._style = PageStyle(fade=set_up["fade"])
+        self._ledger = Ledger(store, scope, self._counter, self._style, set_up["caption_tokens"])
+        self._contexts = ContextBuilder(
+            store, scope, self._ledger, self._policy, self._image, self._drop_images
+        )
+
+    @classmethod
+    def open(
+        cls,
+        url: str | None = None,
+        session: str = "default",
+        *,
+        namespace: str = "default",
+        policy: Policy | None = None,
+        style: PageStyle | None = None,
+        counter: str = "auto",
+        caption_tokens: int | None = None,
+        embed: Embed | None = None,
+    ) -> Memory:
+        """Open a session, which comes into being with its first turn.
+
+        Args:
+            url: `sqlite:///path` or `memory://`; by default `$OPTIMEM_STORE`, else a
+                SQLite file in the user's data folder.
+            session: the session's name.
+            namespace: whose session it is; names in different namespaces never meet.
+            policy: how pages fade; `Epochs()` by default.
+            style: how pages are drawn; settled when the session begins.
+            counter: what counts text tokens ("o200k", "chars", or "auto" for the best
+                that is installed); settled when the session begins.
+            caption_tokens: the most tokens beside each page for its place and anchors
+                (60); settled when the session begins.
+            embed: turns texts into vectors, to be fused with word search in `recall`.
+
+        Raises:
+            StoreError: the store cannot be opened.
+            InputError: the session was begun with other settings.
+        """
+        store = open_store(url or default_url())
+        try:
+            memory = cls(
+                store,
+                Scope(namespace, session),
+                policy=policy,
+                style=style,
+                counter=counter,
+                caption_tokens=caption_tokens,
+                embed=embed,
+            )
+        except BaseException:
+            store.close()
+            raise
+        memory._owns_store = True
+        return memory
+
+    # Turns in
+
+    def append(self, message: object, *, id: str = "", time: float | None = None) -> str:
+        """Add one turn; returns its id.
+
+        Args:
+            message: an OpenAI- or Anthropic-style dict, a LangChain message, or a Turn.
+            id: the turn's id, for retries: a turn that is already there is not added again.
+            time: seconds since the epoch; now by default.
+
+        Raises:
+            InputError: the message cannot be read; nothing was stored.
+            ConflictError: the id is taken by other content.
+        """
+        given = id or (message.get("id") if isinstance(message, Mapping) else None)
+        turn = parse(message, id=id or ("" if given else uuid.uuid4().hex), time=time)
+        if turn.time is None:
+            turn = replace(turn, time=clock.time())
+        return self.extend([turn])[0]
+
+    def extend(self, messages: Iterable[object]) -> list[str]:
+        """Add several turns, all or none; returns their ids. See `append`."""
+        turns = [parse(message) for message in messages]
+        with self._lock:
+            if any(turn.answers for turn in turns):
+                self._ledger.read()
+                check_pairs(turns, self._ledger.has_call)
+            drafts = [
+                Draft(turn, turn_facts(turn, self._counter), _documents(turn)) for turn in turns
+            ]
+            self.store.append(self.scope, drafts)
+        return [turn.id for turn in turns]
+
+    def flush(self) -> Page | None:
+        """Seal the open page as it stands, so that its turns can leave the text."""
+        with self._lock:
+            self._ledger.sync()
+            return self._ledger.flush()
+
+    # Contexts out
+
+    def context(
+        self,
+        reader: str | Profile,
+        budget: int | None = None,
+        *,
+        tools: Sequence[Mapping[str, Json]] = (),
+        system: str | None = None,
+        now: float | None = None,
+    ) -> Context:
+        """What to send the reader now, within a budget for the whole input.
+
+        Args:
+            reader: its name (`optimem readers` lists them) or your own Profile.
+            budget: the most tokens, by the reader's own rule; its window by default.
+            tools: tool schemas that will be sent along; they are counted.
+            system: a system prompt in front of the log's own.
+            now: seconds since the epoch, for policies that fade by time.
+
+        Raises:
+            NotFoundError: no such reader.
+            BudgetError: the budget is too small or larger than the reader's window.
+        """
+        profile = find_reader(reader)
+        prompt = parse({"role": "system", "content": system}, id="system") if system else None
+        with self._lock:
+            self._ledger.sync()
+            return self._contexts.build(profile, budget, tools, prompt, now)
+
+    # Recall
+
+    def recall(self, query: str, limit: int = 5) -> list[Recalled]:
+        """The turns that answer a question or hold an exact string, best first.
+
+        Queries are plain words. Words are matched by BM25, exact strings (paths, hashes,
+        quoted phrases) as they stand; with `embed`, both are fused with its similarity.
+        """
+        with self._lock:
+            ranked = search_index.search(self.store, self.scope, query, limit * 4)
+            if self._embed is not None:
+                similar = self._similar(self._embed, query)
+                words = [position for position, _ in ranked]
+                ranked = search_index.fuse([words, similar], limit)
+            return [
+                self._recalled(entry, score)
+                for position, score in ranked[:limit]
+                for entry in self.store.entries(self.scope, position, position + 1)
+            ]
+
+    def turn(self, turn_id: str) -> Turn:
+        """One turn, exactly as it came; raises NotFoundError."""
+        position = self._position(turn_id)
+        return next(entry.turn for entry in self.store.entries(self.scope, position, position + 1))
+
+    def turns(self, start: int = 0, stop: int | None = None) -> list[Turn]:
+        """The turns of a range of positions, exactly as they came."""
+        return [entry.turn for entry in self.store.entries(self.scope, start, stop)]
+
+    def recall_page(self, number: int) -> list[Recalled]:
+        """The exact turns that stand, whole or in part, on a page; raises NotFoundError."""
+        with self._lock:
+            self._ledger.sync()
+            if not 0 <= number < len(self._ledger.pages):
+                raise NotFoundError(
+                    f"no page {number}: session {self.scope.session!r}"
+                    f" has {len(self._ledger.pages)} pages, counted from 0"
+                )
+            facts = self._ledger.pages[number]
+            entries = self.store.entries(self.scope, facts.first, facts.last + 1)
+            return [self._recalled(entry, 1.0) for entry in entries]
+
+    # Changing the past
+
+    def forget(
+        self,
+        turns: Sequence[str] = (),
+        *,
+        before: str | None = None,
+        session: bool = False,
+    ) -> Receipt:
+        """Remove turns for good: words, search entries, pages, images and plans.
+
+        A call and its results go together. Pages that held a forgotten turn are laid out
+        again, and so are those behind them.
+
+        Args:
+            turns: ids of turns.
+            before: forget everything in front of this turn.
+            session: forget the whole session.
+
+        Raises:
+            NotFoundError: there is no such turn; nothing was removed.
+        """
+        with self._lock:
+            self._ledger.sync()
+            if session:
+                ids = [entry.turn.id for entry in self.store.entries(self.scope)]
+                pages = len(self._ledger.pages)
+                return Receipt(self.store.drop(self.scope), pages, _ids_hash(ids))
+            wanted = {self._position(turn_id) for turn_id in turns}
+            if before is not None:
+                wanted |= set(range(self._position(before)))
+            positions = sorted(self._ledger.with_exchanges(wanted))
+            if not positions:
+                return Receipt(0, 0, _ids_hash([]))
+            ids = [
+                entry.turn.id
+                for position in positions
+                for entry in self.store.entries(self.scope, position, position + 1)
+            ]
+            kept = self._untouched_pages(positions[0])
+            pages = len(self._ledger.pages) - kept
+            removed = self.store.erase(self.scope, positions, kept, _documents)
+            return Receipt(removed, pages, _ids_hash(ids))
+
+    def rewind(self, to: str) -> None:
+        """Drop every turn behind this one; raises NotFoundError."""
+        with self._lock:
+            self._ledger.sync()
+            length = self._position(to) + 1
+            flushed = self.store.state(self.scope).meta.get("flushed", [])
+            self.store.rewind(self.scope, length, self._untouched_pages(length), _documents)
+            kept = [position for position in flushed if position <= length]
+            if kept != flushed:
+                self.store.set_meta(self.scope, "flushed", kept)
+
+    def fork(self, session: str) -> Memory:
+        """A copy of this session under another name; raises ConflictError if it has turns."""
+        with self._lock:
+            self._ledger.sync()
+            target = Scope(self.scope.namespace, session)
+            self.store.fork(self.scope, target)
+        return Memory(self.store, target, policy=self._policy, embed=self._embed)
+
+    # Looking
+
+    def stats(self) -> Stats:
+        """What the session holds; see `Stats`."""
+        with self._lock:
+            self._ledger.sync()
+            tiers = {
+                name: dict(Tally(tier.label for tier in plan.tiers))
+                for name, plan in self.store.plans(self.scope).items()
+            }
+            return Stats(
+                turns=sum(facts is not None for facts in self._ledger.turns),
+                pages=len(self._ledger.pages),
+                tiers=tiers,
+                text_tokens=sum(facts.tokens for facts in self._ledger.turns if facts),
+                anchor_tokens=sum(page.caption_tokens for page in self._ledger.pages),
+                bytes=self.store.size(self.scope),
+                counter=self._counter.name,
+            )
+
+    def page(self, number: int) -> Page:
+        """A sealed page; raises NotFoundError."""
+        with self._lock:
+            self._ledger.sync()
+        page = self.store.page(self.scope, number)
+        if page is None:
+            raise NotFoundError(f"no page {number} in session {self.scope.session!r}")
+        return page
+
+    def pages(self) -> list[Page]:
+        """All sealed pages, oldest first."""
+        with self._lock:
+            self._ledger.sync()
+            return [self.page(facts.number) for facts in self._ledger.pages]
+
+    def anchors(self, number: int) -> tuple[str, ...]:
+        """The exact strings that stand as text beside a page; raises NotFoundError."""
+        self.page(number)
+        return self._ledger.pages[number].anchors
+
+    def export(self) -> Json:
+        """The messages exactly as they came, in the shape that they came in."""
+        return to_transcript(self.turns())
+
+    def close(self) -> None:
+        """Close the store if this memory opened it."""
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Asynchronous twins: the work is the processor's or SQLite's, so a thread does it.
+
+    async def aappend(self, message: object, *, id: str = "", time: float | None = None) -> str:
+        """Asynchronous `append`."""
+        return await asyncio.to_thread(self.append, message, id=id, time=time)
+
+    async def aextend(self, messages: Iterable[object]) -> list[str]:
+        """Asynchronous `extend`."""
+        return await asyncio.to_thread(self.extend, messages)
+
+    async def acontext(
+        self, reader: str | Profile, budget: int | None = None, **options: Any
+    ) -> Context:
+        """Asynchronous `context`."""
+        return await asyncio.to_thread(self.context, reader, budget, **options)
+
+    async def arecall(self, query: str, limit: int = 5) -> list[Recalled]:
+        """Asynchronous `recall`."""
+        return await asyncio.to_thread(self.recall, query, limit)
+
+    async def aforget(self, turns: Sequence[str] = (), **options: Any) -> Receipt:
+        """Asynchronous `forget`."""
+        return await asyncio.to_thread(self.forget, turns, **options)
+
+    async def arewind(self, to: str) -> None:
+        """Asynchronous `rewind`."""
+        await asyncio.to_thread(self.rewind, to)
+
+    async def afork(self, session: str) -> Memory:
+        """Asynchronous `fork`."""
+        return await asyncio.to_thread(self.fork, session)
+
+    async def astats(self) -> Stats:
+        """Asynchronous `stats`."""
+        return await asyncio.to_thread(self.stats)
+
+    # Parts
+
+    def _position(self, turn_id: str) -> int:
+        position = self.store.position(self.scope, turn_id)
+        if position is None:
+            raise NotFoundError(f"no turn {turn_id!r} in session {self.scope.session!r}")
+        return position
+
+    def _untouched_pages(self, position: int) -> int:
+        """How many leading pages hold nothing of the turns from `position` on."""
+        return bisect_left([facts.last for facts in self._ledger.pages], position)
+
+    def _recalled(self, entry: Entry, score: float) -> Recalled:
+        pages = tuple(
+            facts.number
+            for facts in self._ledger.pages
+            if facts.first <= entry.position <= facts.last
+        )
+        return search_index.recalled(entry, score, pages)
+
+    def _image(self, segment: Segment) -> tuple[str, bytes]:
+        """Media type and bytes of a page or attachment; the first writer in the store fixes them."""
+        if segment.mark is not None:
+            return self._attachment(segment)
+        from optimem.renderers.page import page_png
+
+        page = self.page(segment.page or 0)
+        key = _image_key(page.hash, segment.tier)
+        data = self.store.blob(self.scope, key)
+        if data is None:
+            data = self.store.put_blob(self.scope, key, page_png(page, segment.tier, self._style))
+        return "image/png", data
+
+    def _attachment(self, segment: Segment) -> tuple[str, bytes]:
+        mark = segment.mark
+        if mark is None:
+            raise StoreError("an attachment segment names no attachment")
+        turn = self.turns(mark.position, mark.position + 1)[0]
+        attachment = turn.attachments[mark.index]
+        size = faded_size(self._ledger.image(mark), segment.tier)
+        if size is None:
+            raise StoreError(f"attachment {mark.index} of turn {mark.position} cannot be shrunk")
+        media_type = "image/jpeg" if attachment.media_type == "image/jpeg" else "image/png"
+        key = f"image/{attachment.digest}/{segment.tier.label}"
+        data = self.store.blob(self.scope, key)
+        if data is None:
+            media_type, data = fade_image(attachment, size)
+            data = self.store.put_blob(self.scope, key, data)
+        return ("image/jpeg" if data[:2] == b"\xff\xd8" else "image/png"), data
+
+    def _drop_images(self, hidden: set[tuple[str, Tier]]) -> None:
+        self.store.drop_blobs(self.scope, [_image_key(name, tier) for name, tier in hidden])
+
+    def _similar(self, embed: Embed, query: str) -> list[int]:
+        """Positions by falling similarity of their vectors to the query's."""
+        import numpy as np
+
+        entries = list(self.store.entries(self.scope))
+        missing = []
+        vectors: dict[int, bytes] = {}
+        for entry in entries:
+            key = f"vector/{hashlib.sha256(entry.turn.id.encode()).hexdigest()}"
+            data = self.store.blob(self.scope, key)
+            if data is None:
+                missing.append((entry, key))
+            else:
+                vectors[entry.position] = data
+        if missing:
+            made = np.asarray(embed([entry.turn.text for entry, _ in missing]), np.float32)
+            for (entry, key), vector in zip(missing, made, strict=True):
+                vectors[entry.position] = self.store.put_blob(self.scope, key, vector.tobytes())
+        if not vectors:
+            return []
+        positions = sorted(vectors)
+        table = np.stack([np.frombuffer(vectors[position], np.float32) for position in positions])
+        wanted = np.asarray(embed([query]), np.float32)[0]
+        norms = np.linalg.norm(table, axis=1) * np.linalg.norm(wanted)
+        scores = table @ wanted / np.maximum(norms, 1e-12)
+        return [positions[index] for index in np.argsort(-scores, kind="stable")]
+
+
+def _set_up(
+    store: Store, scope: Scope, counter: str, style: PageStyle | None, caption_tokens: int | None
+) -> dict[str, Json]:
+    """The session's settings: those it began with, else the given ones, else the defaults."""
+    asked = {
+        "counter": None if counter == "auto" else counter,
+        "fade": None if style is None else style.fade,
+        "caption_tokens": caption_tokens,
+    }
+    stored = store.state(scope).meta
+    if "counter" not in stored:
+        defaults = {"counter": find_counter(counter).name, "fade": "native", "caption_tokens": 60}
+        chosen = {key: defaults[key] if asked[key] is None else asked[key] for key in asked}
+        for key, value in chosen.items():
+            store.set_meta(scope, key, value)
+        stored = store.state(scope).meta
+    for key, value in asked.items():
+        if value is not None and stored[key] != value:
+            raise InputError(
+                f"session {scope.session!r} was begun with {key}={stored[key]!r}:"
+                f" open it without {key}, or begin another session"
+            )
+    return stored
+
+
+def _documents(turn: Turn) -> Documents:
+    return search_index.index_documents(turn.text)
+
+
+def _image_key(page_hash: str, tier: Tier) -> str:
+    return f"png/{page_hash}/{tier.label}"
+
+
+def _ids_hash(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()

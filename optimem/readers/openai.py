@@ -1,0 +1,116 @@
+"""Segments as OpenAI chat messages, for OpenAI and every compatible server.
+
+Turns that came in OpenAI's shape go out as they came. Pages stand in one user message in
+front of the live turns, since system messages carry no images everywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from optimem.readers.profile import Profile
+from optimem.values import (
+    Attachment,
+    Json,
+    Segment,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+
+Image = Callable[[Segment], tuple[str, bytes]]
+"""Media type and bytes of a page or attachment segment."""
+
+
+def openai_messages(
+    segments: Iterable[Segment], profile: Profile, image: Image
+) -> list[dict[str, Any]]:
+    """Chat messages in the order of the segments; the same segments give the same bytes."""
+    messages: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    for segment in segments:
+        if segment.turn is None:
+            blocks.append(_block(segment, profile, image))
+            continue
+        if blocks:
+            messages.append({"role": "user", "content": blocks})
+            blocks = []
+        messages.extend(_turn_messages(segment.turn))
+    if blocks:
+        messages.append({"role": "user", "content": blocks})
+    return messages
+
+
+def _block(segment: Segment, profile: Profile, image: Image) -> dict[str, Any]:
+    if segment.kind not in ("page", "attachment"):
+        return {"type": "text", "text": segment.text}
+    media_type, data = image(segment)
+    url: dict[str, Any] = {"url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}
+    detail = profile.modes.get(segment.tier)
+    if detail is not None and profile.provider == "openai":
+        url["detail"] = detail
+    return {"type": "image_url", "image_url": url}
+
+
+def _turn_messages(turn: Turn) -> Iterator[dict[str, Any]]:
+    message = dict(turn.message)
+    if turn.dialect == "openai" and _is_proper(message):
+        yield message
+        return
+    results = [part for part in turn.parts if isinstance(part, ToolResult)]
+    for result in results:
+        content = _content(result.parts)
+        yield {"role": "tool", "tool_call_id": result.call_id, "content": content}
+    parts = [part for part in turn.parts if not isinstance(part, (ToolResult, Thinking))]
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    spoken = [part for part in parts if isinstance(part, (Text, Attachment))]
+    if results and not spoken:
+        return
+    out: dict[str, Any] = {"role": turn.role, "content": _content(spoken)}
+    if turn.name and turn.role != "tool":
+        out["name"] = turn.name
+    if calls:
+        out["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in calls
+        ]
+    yield out
+
+
+def _is_proper(message: Mapping[str, Json]) -> bool:
+    """Whether a message's tool calls have OpenAI's full shape."""
+    calls = message.get("tool_calls") or ()
+    return all(isinstance(call.get("function"), Mapping) for call in calls)
+
+
+def _content(parts: Iterable[Text | Attachment]) -> Json:
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Text):
+            blocks.append({"type": "text", "text": part.text})
+        elif part.kind == "image" and (part.data is not None or part.url):
+            blocks.append({"type": "image_url", "image_url": {"url": _url(part)}})
+        elif part.data is not None and part.name:
+            file = {"filename": part.name, "file_data": _url(part)}
+            blocks.append({"type": "file", "file": file})
+        else:  # no shape of OpenAI's holds it: its block goes as text rather than not at all
+            blocks.append({"type": "text", "text": json.dumps(dict(part.block))})
+    if all(block["type"] == "text" for block in blocks):
+        return "\n".join(block["text"] for block in blocks)
+    return blocks
+
+
+def _url(part: Attachment) -> str:
+    if part.data is None:
+        return part.url
+    media_type = part.media_type or "application/octet-stream"
+    return f"data:{media_type};base64,{base64.b64encode(part.data).decode()}"

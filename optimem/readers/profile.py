@@ -1,0 +1,112 @@
+"""A reader's profile: what it takes for text and images, and which pages it can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Literal
+
+from optimem.errors import InputError
+from optimem.modes import Tier
+from optimem.readers import open_prices, prices
+from optimem.readers.prices import ImageCost
+
+Rule = Callable[..., ImageCost]
+
+RULES: Mapping[str, Rule] = {
+    rule.__name__: rule
+    for rule in (
+        prices.openai_patches,
+        prices.openai_tiles,
+        prices.claude,
+        prices.gemini_budget,
+        prices.gemini_tiles,
+        prices.deepseek_flash,
+        open_prices.smart_resize,
+        open_prices.kimi,
+        open_prices.mistral,
+        open_prices.internvl,
+        open_prices.idefics3,
+        open_prices.got_ocr2,
+        open_prices.deepseek_ocr,
+        open_prices.deepseek_ocr2,
+    )
+}
+"""The price rules by name, as the table of profiles names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of one reader. Pass your own wherever a reader's name is taken.
+
+    Attributes:
+        name: "provider:model".
+        provider: who serves it; "local" for models that you run.
+        format: shape of the messages that it takes.
+        rule: price rule of images, one of `RULES` or your own of the same shape.
+        modes: the modes it reads unshrunk, each with the level of detail to ask for.
+        parameters: what the rule takes for this model.
+        levels: what the rule takes besides for each level of detail, or for each mode.
+        default: level of an image that is sent as it is.
+        window: most input tokens, None when unknown.
+        text_factor: its text tokens for each one of o200k.
+        input_price: $ per million input tokens, text and image alike; None when unknown.
+        cached_price: $ per million tokens read from its prompt cache.
+        write_price: $ per million tokens written to its prompt cache.
+        cliff: (tokens, times): a longer input costs so many times more, as a whole.
+        limits: what it rejects more of: `images` in a request, bytes (`request_bytes`,
+            `image_bytes`), px along a `side`, 32 px `patches`; with more than `many_images`
+            images, px above `many_images_side`.
+        note: what is assumed.
+        sources: where the numbers are from.
+        guessed_from: name of the profile that this one was guessed from.
+    """
+
+    name: str
+    provider: str
+    format: Literal["openai", "anthropic"]
+    rule: Rule
+    modes: Mapping[Tier, str | None] = field(hash=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    levels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    default: str | None = None
+    window: int | None = None
+    text_factor: float = 1.0
+    input_price: float | None = None
+    cached_price: float | None = None
+    write_price: float | None = None
+    cliff: tuple[int, float] | None = None
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    note: str = ""
+    sources: tuple[str, ...] = ()
+    guessed_from: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The name without its provider, as the provider's API takes it."""
+        return self.name.partition(":")[2] or self.name
+
+    def page_image(self, tier: Tier) -> ImageCost:
+        """Cost and seen pixels of one page in a mode; raises InputError for other tiers."""
+        if tier not in self.modes:
+            readable = ", ".join(mode.label for mode in self.modes)
+            raise InputError(f"{self.name} does not read {tier.label} pages: use one of {readable}")
+        return self._bill(tier.side, tier.side, self.modes[tier] or tier.label)
+
+    def page_cost(self, tier: Tier) -> int:
+        """Tokens of one page in a mode; raises InputError for tiers that it does not read."""
+        return self.page_image(tier).tokens
+
+    def image_cost(self, width: int, height: int) -> int:
+        """Tokens of an image sent as it is; an unknown size (0) counts as 1024 x 1024."""
+        if width <= 0 or height <= 0:
+            width = height = 1024
+        return self._bill(width, height, self.default or "").tokens
+
+    def text_cost(self, tokens: int) -> int:
+        """Its own tokens for text of so many o200k tokens, rounded up."""
+        return ceil(tokens * self.text_factor - 1e-6)
+
+    def _bill(self, width: int, height: int, level: str) -> ImageCost:
+        return self.rule(width, height, **self.parameters, **self.levels.get(level, {}))

@@ -1,0 +1,193 @@
+"""Recall: from a question or an exact string to the turns that hold it, word for word.
+
+Ranking is BM25 over any of the query's terms (Robertson and Zaragoza, The Probabilistic
+Relevance Framework, 2009; the idf of Lucene, which is never negative). It is computed
+here from a store's postings, so every home of a memory ranks alike. Terms are words as
+they stand, their stems and pieces (`iter_json` is also `iter` and `json`), and for
+Chinese, Japanese and Korean single characters and pairs. Queries are plain words: no
+character in them has a meaning of its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from optimem.stores import SessionState, Store
+from optimem.values import Entry, Role, Scope
+
+_K1, _B = 1.2, 0.75
+_STRETCH = 1 << 15  # characters that are indexed and ranked as one document
+_MOST_STRETCHES = 1000
+_COMPLETIONS = 32
+_CANDIDATES = 64  # turns whose exact lengths and words are looked at
+_COMMON = 0.3  # a term in more than this share of all stretches tells nothing
+_PREFIX_WEIGHT = 0.3
+_EXACT_BONUS = 100.0  # an exact string outranks any sum of words
+
+_LONGEST_STEMMED = 32  # letters; longer strings are no English words
+
+_CJK = r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
+_IS_CJK = re.compile(rf"[{_CJK}]")
+_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_\d]+|\d+")
+_EXACT = re.compile(r"[^\s\"'`]*[\w][^\s\"'`]*[./:@#=_\-\\][^\s\"'`]*\w|[^\s\"'`]*\d[^\s\"'`]*")
+_QUOTED = re.compile(r"\"([^\"]+)\"|`([^`]+)`|'([^']{4,})'")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A turn that answers a query.
+
+    Attributes:
+        id: the turn's id.
+        position: its place in the log.
+        role: whose words they are.
+        time: seconds since the epoch, or None.
+        text: the exact words.
+        score: its rank's weight; larger is better, comparable within one recall only.
+        pages: numbers of the sealed pages that it stands on.
+    """
+
+    id: str
+    position: int
+    role: Role
+    time: float | None
+    text: str
+    score: float
+    pages: tuple[int, ...] = ()
+
+
+def index_documents(text: str) -> Iterator[list[str]]:
+    """The terms of a text, one list for each stretch of it."""
+    size = max(_STRETCH, math.ceil(len(text) / _MOST_STRETCHES))
+    start = 0
+    while start < len(text):
+        stop = start + size
+        if stop < len(text):  # end a stretch between words where there are any
+            blank = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
+            stop = blank + 1 if blank > start else stop
+        yield list(terms(text[start:stop]))
+        start = stop
+
+
+def terms(text: str) -> Iterator[str]:
+    """Search terms of a text, in order, repeated as often as they occur."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if _IS_CJK.match(word):
+            yield from word
+            yield from (word[at : at + 2] for at in range(len(word) - 1))
+            continue
+        folded = word.casefold()
+        yield _stem(folded)
+        if "_" in word or not (word.islower() or word.istitle() or word.isdigit()):
+            pieces = [piece.casefold() for piece in _CAMEL.findall(word)]
+            yield from (_stem(piece) for piece in pieces if piece != folded)
+
+
+def search(
+    store: Store, scope: Scope, query: str, limit: int
+) -> list[tuple[int, float]]:
+    """Positions of the turns that match best, best first, with their scores."""
+    state = store.state(scope)
+    weights = _weights(store, scope, state, query)
+    bounds: Counter[int] = Counter()
+    found: dict[int, list[tuple[float, int]]] = {}
+    for term, weight in weights.items():
+        best: dict[int, int] = {}
+        for position, count in store.postings(scope, term):
+            best[position] = max(count, best.get(position, 0))
+        for position, count in best.items():
+            bounds[position] += weight * count * (_K1 + 1) / (count + _K1 * (1 - _B))
+            found.setdefault(position, []).append((weight, count))
+    exact = _exact_strings(query)
+    candidates = [position for position, _ in _largest(bounds.items(), max(_CANDIDATES, limit))]
+    lengths = store.lengths(scope, candidates)
+    mean = state.terms / max(state.documents, 1)
+    scores = {}
+    for position in candidates:
+        norm = _K1 * (1 - _B + _B * lengths.get(position, mean) / max(mean, 1))
+        pairs = found[position]
+        scores[position] = sum(w * n * (_K1 + 1) / (n + norm) for w, n in pairs)
+    if exact:
+        for position in scores:
+            held = _held(store, scope, position, exact)
+            scores[position] += _EXACT_BONUS * held
+    return _largest(scores.items(), limit)
+
+
+def fuse(rankings: Iterable[list[int]], limit: int) -> list[tuple[int, float]]:
+    """Reciprocal rank fusion (Cormack et al., SIGIR 2009), with its k of 60."""
+    scores: Counter[int] = Counter()
+    for ranking in rankings:
+        for rank, position in enumerate(ranking):
+            scores[position] += 1 / (60 + rank + 1)
+    return _largest(scores.items(), limit)
+
+
+def recalled(entry: Entry, score: float, pages: tuple[int, ...]) -> Recalled:
+    """A turn as recall returns it."""
+    turn = entry.turn
+    return Recalled(turn.id, entry.position, turn.role, turn.time, turn.text, score, pages)
+
+
+def _weights(store: Store, scope: Scope, state: SessionState, query: str) -> dict[str, float]:
+    """Inverse document frequency of the query's terms that are worth reading."""
+    wanted: dict[str, float] = dict.fromkeys(terms(query), 1.0)
+    for term in list(wanted):
+        if len(term) > 2 and not _IS_CJK.match(term):
+            for longer in store.completions(scope, term, _COMPLETIONS):
+                wanted.setdefault(longer, _PREFIX_WEIGHT)
+    counts = store.frequencies(scope, wanted)
+    total = max(state.documents, 1)
+    rare = {term: n for term, n in counts.items() if n <= max(_COMMON * total, 8)}
+    kept = rare or counts
+    return {
+        term: wanted[term] * math.log(1 + (total - n + 0.5) / (n + 0.5))
+        for term, n in kept.items()
+    }
+
+
+def _exact_strings(query: str) -> list[str]:
+    """Strings in a query that stand for themselves: quoted, or no plain word."""
+    quoted = ["".join(groups) for groups in _QUOTED.findall(query)]
+    odd = [match.rstrip("?!.,;:)") for match in _EXACT.findall(query)]
+    return [string for string in dict.fromkeys(quoted + odd) if len(string) > 2]
+
+
+def _held(store: Store, scope: Scope, position: int, exact: list[str]) -> int:
+    entry = next(store.entries(scope, position, position + 1), None)
+    if entry is None:
+        return 0
+    text = entry.turn.text
+    return sum(string in text for string in exact)
+
+
+def _largest(scores: Iterable[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+    """The `limit` best, newer turns first among equals."""
+    return heapq.nlargest(limit, scores, key=lambda pair: (pair[1], pair[0]))
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    """English endings off, so that "projects" finds "project"; other words as they are."""
+    if not word.isascii() or not word.isalpha() or len(word) > _LONGEST_STEMMED:
+        return word
+    return str(_stemmer().stemWord(word))
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")

@@ -1,0 +1,42 @@
+"""Homes for memories: one `Store` protocol, opened by URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+from optimem.errors import StoreError
+from optimem.stores.protocol import Documents, Draft, SessionState, Store
+
+__all__ = ["Documents", "Draft", "SessionState", "Store", "default_url", "open_store"]
+
+
+def default_url() -> str:
+    """`$OPTIMEM_STORE`, else a SQLite file in the user's data folder."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_data_dir("optimem"))
+    return os.environ.get("OPTIMEM_STORE") or f"sqlite:///{folder / 'memory.db'}"
+
+
+def open_store(url: str) -> Store:
+    """Open `memory://` (gone when closed) or `sqlite:///path` (`sqlite:////absolute/path`).
+
+    `sqlite:///path?synchronous=full` also survives a power failure, not only a crash.
+
+    Raises:
+        StoreError: the URL is of no known kind, or the store cannot be opened.
+    """
+    from optimem.stores.sqlite import SQLiteStore
+
+    if url == "memory://":
+        return SQLiteStore(None)
+    if url.startswith("sqlite:///"):
+        path, _, query = url.removeprefix("sqlite:///").partition("?")
+        options = parse_qs(query)
+        synchronous = options.pop("synchronous", ["normal"])[0].lower()
+        if options or synchronous not in ("normal", "full") or not path:
+            raise StoreError(f"cannot open {url!r}: use sqlite:///path or ?synchronous=full")
+        return SQLiteStore(Path(unquote(path)).expanduser(), synchronous)
+    raise StoreError(f"cannot open {url!r}: use sqlite:///path/to/file.db or memory://")

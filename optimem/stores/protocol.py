@@ -1,0 +1,178 @@
+"""What every home of a memory offers: the log, pages, plans, blobs and a search index.
+
+The log and its meta are durable. Pages, plans and blobs can be rebuilt from them, and a
+missing one is rebuilt; a missing turn is an error. Every call takes the scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, Turn, TurnFacts
+
+Documents = Iterable[Sequence[str]]
+"""The search terms of a turn: one list for each stretch of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A turn about to be appended, with what is derived from it."""
+
+    turn: Turn
+    facts: TurnFacts
+    documents: Documents
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session's counters, read in one step.
+
+    Attributes:
+        turns: positions given out so far, forgotten turns included.
+        pages: sealed pages.
+        generation: rises when something already stored is taken away (rewind, forget).
+        documents: stretches of text in the search index.
+        terms: how many terms they have together.
+        meta: what the session was set up with.
+    """
+
+    turns: int = 0
+    pages: int = 0
+    generation: int = 0
+    documents: int = 0
+    terms: int = 0
+    meta: dict[str, Json] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Where sessions live. Implementations are safe to use from several threads."""
+
+    url: str
+
+    def state(self, scope: Scope) -> SessionState:
+        """Counters and meta; all zero for a session that does not exist."""
+        ...
+
+    def sessions(self, namespace: str) -> list[str]:
+        """Names of the sessions in a namespace, in alphabetical order."""
+        ...
+
+    def set_meta(self, scope: Scope, key: str, value: Json) -> None:
+        """Keep a JSON value with the session, creating the session if need be."""
+        ...
+
+    def append(self, scope: Scope, drafts: Sequence[Draft]) -> list[int]:
+        """Add turns at the end, all or none; returns their positions.
+
+        A turn whose id is already there with the same content keeps its place.
+
+        Raises:
+            ConflictError: the id is there with other content.
+        """
+        ...
+
+    def entries(self, scope: Scope, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """Turns by position, oldest first, read as they are asked for."""
+        ...
+
+    def turn_facts(self, scope: Scope, start: int = 0) -> list[tuple[int, TurnFacts]]:
+        """Facts of the turns from `start` on."""
+        ...
+
+    def position(self, scope: Scope, turn_id: str) -> int | None:
+        """Where a turn stands, or None."""
+        ...
+
+    def rewind(
+        self, scope: Scope, length: int, pages: int, documents: Callable[[Turn], Documents]
+    ) -> None:
+        """Keep the first `length` positions and the first `pages` pages, and no plans."""
+        ...
+
+    def erase(
+        self,
+        scope: Scope,
+        positions: Sequence[int],
+        pages: int,
+        documents: Callable[[Turn], Documents],
+    ) -> int:
+        """Remove turns for good, with every page from `pages` on, all plans and all blobs.
+
+        Positions are never given out again. Returns how many turns were there.
+        """
+        ...
+
+    def drop(self, scope: Scope) -> int:
+        """Remove the whole session; returns how many turns it had."""
+        ...
+
+    def fork(self, scope: Scope, target: Scope) -> None:
+        """Copy a session's log and pages under another scope.
+
+        Raises:
+            ConflictError: the target already has turns.
+        """
+        ...
+
+    def add_pages(
+        self, scope: Scope, pages: Sequence[tuple[Page, PageFacts]], generation: int
+    ) -> bool:
+        """Store newly sealed pages, which must follow the last; those already there are kept.
+
+        Returns False, and stores nothing, when the session's generation has moved on.
+        """
+        ...
+
+    def page(self, scope: Scope, number: int) -> Page | None:
+        """One sealed page, or None."""
+        ...
+
+    def page_facts(self, scope: Scope, start: int = 0) -> list[PageFacts]:
+        """Facts of the sealed pages from number `start` on."""
+        ...
+
+    def plans(self, scope: Scope) -> dict[str, Plan]:
+        """The last plan of each reader and budget, by name."""
+        ...
+
+    def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
+        """Store a plan if the stored one still is `past`; returns whether it was."""
+        ...
+
+    def blob(self, scope: Scope, key: str) -> bytes | None:
+        """Re-creatable bytes, or None."""
+        ...
+
+    def put_blob(self, scope: Scope, key: str, value: bytes) -> bytes:
+        """Keep bytes unless the key has some; returns those of the first writer."""
+        ...
+
+    def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
+        """Remove bytes that are no longer shown."""
+        ...
+
+    def frequencies(self, scope: Scope, terms: Iterable[str]) -> dict[str, int]:
+        """In how many stretches of text each term occurs; terms that do not are left out."""
+        ...
+
+    def completions(self, scope: Scope, prefix: str, limit: int) -> list[str]:
+        """Terms that start with `prefix`, in alphabetical order."""
+        ...
+
+    def postings(self, scope: Scope, term: str) -> list[tuple[int, int]]:
+        """(position, occurrences) of each stretch of text with this term."""
+        ...
+
+    def lengths(self, scope: Scope, positions: Iterable[int]) -> dict[int, float]:
+        """Mean number of terms in the stretches of each turn."""
+        ...
+
+    def size(self, scope: Scope) -> dict[str, int]:
+        """Bytes by kind: log, pages, blobs."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; safe to call twice."""
+        ...
