@@ -6,6 +6,7 @@ epochs everything in front of the text is the same, byte for byte.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class ContextBuilder:
         """
         budget = _checked_budget(profile, budget)
         extra = self._extra(profile, tools, system)
-        name = dump_json([profile.name, budget, repr(self._policy)])
+        name = self._plan_name(profile, budget)
         while True:
             plans = self._store.plans(self._scope)
             past = plans.get(name)
@@ -144,6 +145,11 @@ class ContextBuilder:
             tools=tools,
             image=self._image,
         )
+
+    def _plan_name(self, profile: Profile, budget: int | None) -> str:
+        """Plans are kept apart by reader, budget and policy."""
+        policy = hashlib.sha256(repr(self._policy).encode()).hexdigest()[:8]
+        return f"{profile.name} at {budget or 'any budget'} by {policy}"
 
     def _situation(
         self, profile: Profile, budget: int | None, extra: int, past: Plan | None, now: float | None

@@ -194,11 +194,14 @@ class Ledger:
     def with_exchanges(self, positions: set[int]) -> set[int]:
         """The positions, and those of the calls and results that belong to them."""
         found = set(positions)
-        for position, facts in enumerate(self.turns):
-            for call_id in facts.answers if facts is not None else ():
-                call = self._calls.get(call_id)
-                if call is not None and (call in found or position in found):
-                    found |= {call, position}
+        pairs = [
+            (self._calls[call_id], position)
+            for position, facts in enumerate(self.turns)
+            for call_id in (facts.answers if facts is not None else ())
+            if call_id in self._calls
+        ]
+        while joined := [pair for pair in pairs if len(found & set(pair)) == 1]:
+            found.update(position for pair in joined for position in pair)
         return found
 
     def _faded(self, profile: Profile, page: PageFacts, tier: Tier) -> int:

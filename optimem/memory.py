@@ -100,10 +100,11 @@ class Memory:
         self._embed = embed
         self._owns_store = False
         self._lock = threading.RLock()
-        set_up = _set_up(store, scope, counter, style, caption_tokens)
-        self._counter = find_counter(set_up["counter"])
-        self._style = PageStyle(fade=set_up["fade"])
-        self._ledger = Ledger(store, scope, self._counter, self._style, set_up["caption_tokens"])
+        self._settings = _settings(store, scope, counter, style, caption_tokens)
+        self._counter = find_counter(self._settings["counter"])
+        self._style = PageStyle(fade=self._settings["fade"])
+        room = self._settings["caption_tokens"]
+        self._ledger = Ledger(store, scope, self._counter, self._style, room)
         self._contexts = ContextBuilder(
             store, scope, self._ledger, self._policy, self._image, self._drop_images
         )
@@ -187,6 +188,9 @@ class Memory:
             drafts = [
                 Draft(turn, turn_facts(turn, self._counter), _documents(turn)) for turn in turns
             ]
+            if not self.store.state(self.scope).meta:
+                for key, value in self._settings.items():
+                    self.store.set_meta(self.scope, key, value)
             self.store.append(self.scope, drafts)
         return [turn.id for turn in turns]
 
@@ -254,6 +258,14 @@ class Memory:
     def turns(self, start: int = 0, stop: int | None = None) -> list[Turn]:
         """The turns of a range of positions, exactly as they came."""
         return [entry.turn for entry in self.store.entries(self.scope, start, stop)]
+
+    def recall_turn(self, turn_id: str) -> Recalled:
+        """One turn's exact words by its id; raises NotFoundError."""
+        with self._lock:
+            self._ledger.sync()
+            position = self._position(turn_id)
+            entry = next(self.store.entries(self.scope, position, position + 1))
+            return self._recalled(entry, 1.0)
 
     def recall_page(self, number: int) -> list[Recalled]:
         """The exact turns that stand, whole or in part, on a page; raises NotFoundError."""
@@ -508,7 +520,7 @@ class Memory:
         return [positions[index] for index in np.argsort(-scores, kind="stable")]
 
 
-def _set_up(
+def _settings(
     store: Store, scope: Scope, counter: str, style: PageStyle | None, caption_tokens: int | None
 ) -> dict[str, Json]:
     """The session's settings: those it began with, else the given ones, else the defaults."""
@@ -518,23 +530,20 @@ def _set_up(
         "caption_tokens": caption_tokens,
     }
     stored = store.state(scope).meta
-    if "counter" not in stored:
+    if not stored:
         defaults = {"counter": find_counter(counter).name, "fade": "native", "caption_tokens": 60}
-        chosen = {key: defaults[key] if asked[key] is None else asked[key] for key in asked}
-        for key, value in chosen.items():
-            store.set_meta(scope, key, value)
-        stored = store.state(scope).meta
+        return {key: defaults[key] if asked[key] is None else asked[key] for key in asked}
     for key, value in asked.items():
         if value is not None and stored[key] != value:
             raise InputError(
                 f"session {scope.session!r} was begun with {key}={stored[key]!r}:"
                 f" open it without {key}, or begin another session"
             )
-    return stored
+    return {key: stored[key] for key in asked}
 
 
 def _documents(turn: Turn) -> Documents:
-    return search_index.index_documents(turn.text)
+    return search_index.index_documents(search_index.searchable(turn))
 
 
 def _image_key(page_hash: str, tier: Tier) -> str:

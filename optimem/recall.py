@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from optimem.stores import SessionState, Store
-from optimem.values import Entry, Role, Scope
+from optimem.values import Entry, Role, Scope, Turn
 
 _K1, _B = 1.2, 0.75
 _STRETCH = 1 << 15  # characters that are indexed and ranked as one document
@@ -76,6 +76,11 @@ def index_documents(text: str) -> Iterator[list[str]]:
             stop = blank + 1 if blank > start else stop
         yield list(terms(text[start:stop]))
         start = stop
+
+
+def searchable(turn: Turn) -> str:
+    """What of a turn can be found: its words, its author and the ids of its calls."""
+    return "\n".join((turn.text, turn.name, *turn.calls, *turn.answers))
 
 
 def terms(text: str) -> Iterator[str]:
@@ -169,7 +174,7 @@ def _held(store: Store, scope: Scope, position: int, exact: list[str]) -> int:
     entry = next(store.entries(scope, position, position + 1), None)
     if entry is None:
         return 0
-    text = entry.turn.text
+    text = searchable(entry.turn)
     return sum(string in text for string in exact)
 
 

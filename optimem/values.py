@@ -259,7 +259,7 @@ class Plan:
             their turns still stand as text.
         frontier: position of the first turn that stands whole as text.
         overflow: the turns before `frontier` run on behind the last shown page, and that
-            rest is shown as text: only when one exchange alone exceeds the budget.
+            rest is shown as text: only when one exchange does not fit beside the pages.
         epoch: counts the plans of this reader and budget.
     """
 

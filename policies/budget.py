@@ -15,10 +15,10 @@ from optimem.values import Plan
 class TokenBudget:
     """Coarsens the oldest pages until the context fits its budget.
 
-    In this order: pages coarser from the oldest on; fewer turns as text; pages forgotten
-    from the oldest on; and only where the newest exchange alone is larger than the budget,
-    that exchange shown as pages. The first two already aim at `low` times the budget, so
-    that the next turns find room without another epoch.
+    In this order: pages coarser from the oldest on; fewer turns as text; the newest
+    exchange, too large to stand as text beside the pages, shown as pages itself; and last
+    pages forgotten from the oldest on. The first two already aim at `low` times the budget,
+    so that the next turns find room without another epoch.
 
     Attributes:
         low: share of the budget to come down to.
@@ -46,15 +46,11 @@ class TokenBudget:
             plan = _coarsen(situation, plan, target)
             plan = self._advance(situation, plan, target, self.keep)
             plan = self._advance(situation, plan, budget, 1)
-        fitting = _forget(situation, plan, budget)
-        if situation.tokens(fitting) <= budget:
-            return fitting
-        if situation.overflow is not None:
-            plan = situation.move(plan, situation.overflow)
-            plan = _coarsen(situation, plan, budget)
-            fitting = _forget(situation, plan, budget)
-            if situation.tokens(fitting) <= budget:
-                return fitting
+        if situation.tokens(plan) > budget and situation.overflow is not None:
+            plan = _coarsen(situation, situation.move(plan, situation.overflow), budget)
+        plan = _forget(situation, plan, budget)
+        if situation.tokens(plan) <= budget:
+            return plan
         smallest = smallest_budget(situation)
         raise BudgetError(
             f"a budget of {budget} tokens is too small for this context:"

@@ -73,7 +73,7 @@ class Situation:
     Attributes:
         pages: the sealed pages, oldest first.
         frontiers: the possible ends of the pages, by rising `start`; the first shows none.
-        overflow: the frontier behind an exchange that alone may exceed the budget.
+        overflow: the frontier behind an exchange that pages hold but for its end.
         past: what the text costs behind the past plan's frontier, None without a past plan.
         turns: how many positions the log has.
         fixed: tokens of system, tools and everything else that is always there.

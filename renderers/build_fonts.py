@@ -120,7 +120,7 @@ def build_atlas() -> dict[str, npt.NDArray[np.generic]]:
         for point, _ in face.get_chars():
             if point not in chosen and _visible(face, point):
                 chosen[point] = face, _cells(face, point)
-    chosen |= {point: (faces[0], 2) for point in _PICTURES}
+    chosen |= dict.fromkeys(_PICTURES, (faces[0], 2))
     points = sorted(chosen)
     widths = [0 if point in (0x20, 0xA0) else chosen[point][1] for point in points]
     ends = 1 + np.cumsum(widths)

@@ -1,0 +1,50 @@
+# Each target sets up .venv by itself; the stamps make a second run quick.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS := $(if $(CI),auto,2)
+BENCHES := $(filter-out _%,$(basename $(notdir $(wildcard optimem/bench/*.py))))
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo ## Show the main job on the packaged transcript
+	$(BIN)/optimem demo
+
+test: .venv/.dev ## Run the tests, without the long ones
+	$(BIN)/pytest -n $(WORKERS) -m "not long and not gpu"
+
+test-long: .venv/.dev ## Run the long checks: soak, crash rounds, large fuzz
+	$(BIN)/pytest -m "long and not gpu"
+
+lint: .venv/.dev ## Check style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/.dev ## Run every benchmark; each ends with one JSON line
+	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m optimem.bench.$$name; done
+
+clean: ## Remove build output and caches; .venv stays
+	rm -rf build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "OptiMem needs Python 3.10 or later; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[all]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[all,dev]'
+	@touch $@ .venv/.demo

@@ -1,0 +1,76 @@
+"""OptiMem: memory for LLM agents that fades like a person's.
+
+Recent turns stay text; older ones become page images that step down in resolution and
+finally leave the context, while their exact words stay one recall away.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optimem.context import Context
+    from optimem.errors import (
+        BudgetError,
+        ConflictError,
+        InputError,
+        MissingExtraError,
+        NotFoundError,
+        OptiMemError,
+        StoreError,
+    )
+    from optimem.memory import Memory, Receipt, Stats
+    from optimem.modes import Tier
+    from optimem.readers import Profile
+    from optimem.recall import Recalled
+    from optimem.values import Turn
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BudgetError": "errors",
+    "ConflictError": "errors",
+    "Context": "context",
+    "InputError": "errors",
+    "Memory": "memory",
+    "MissingExtraError": "errors",
+    "NotFoundError": "errors",
+    "OptiMemError": "errors",
+    "Profile": "readers",
+    "Recalled": "recall",
+    "Receipt": "memory",
+    "Stats": "memory",
+    "StoreError": "errors",
+    "Tier": "modes",
+    "Turn": "values",
+}
+
+__all__ = [
+    "BudgetError",
+    "ConflictError",
+    "Context",
+    "InputError",
+    "Memory",
+    "MissingExtraError",
+    "NotFoundError",
+    "OptiMemError",
+    "Profile",
+    "Recalled",
+    "Receipt",
+    "Stats",
+    "StoreError",
+    "Tier",
+    "Turn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import optimem` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'optimem' has no attribute {name!r}")
+    return getattr(import_module(f"optimem.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,338 @@
+"""The command line: `optimem --help`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from optimem.errors import InputError, NotFoundError, OptiMemError
+
+app = typer.Typer(
+    name="optimem",
+    help="Memory for LLM agents that fades like a person's: text, then page images at lower"
+    " and lower resolution, with every exact word one recall away.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console()
+err = Console(stderr=True)
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="OPTIMEM_STORE",
+        help="sqlite:///path or memory://; by default a file in your data folder.",
+        show_default=False,
+    ),
+]
+NamespaceOption = Annotated[str, typer.Option("--namespace", help="Whose sessions they are.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")]
+SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
+
+
+@app.command()
+def demo(
+    sheet: Annotated[
+        Path, typer.Option("--sheet", help="Where to write the contact sheet (PNG).")
+    ] = Path("optimem-demo.png"),
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a recorded coding session and watch it fade. Needs no model and no network."""
+    from optimem.demo import packaged_session, run_demo
+
+    with _progress(as_json) as progress:
+        task = progress.add_task("replaying", total=len(packaged_session()))
+        try:
+            result = run_demo(sheet, lambda: progress.advance(task))
+        except OSError as error:
+            raise InputError(f"cannot write {sheet}: {error.strerror}; name another --sheet") from None
+    if as_json:
+        _print_json(dataclasses.asdict(result))
+        return
+    table = Table("reader", box=box.SIMPLE, title="Tokens as plain text > as OptiMem's context")
+    for percent in result.growth:
+        table.add_column(f"{percent} %", justify="right")
+    table.add_column("smaller", justify="right")
+    for name, row in result.readers.items():
+        cells = [f"{a / 1000:.1f}k>{b / 1000:.1f}k" for a, b in (g[name] for g in result.growth.values())]
+        table.add_row(name.rpartition(":")[2], *cells, f"{row['ratio']:.1f}x")
+    out.print(table)
+    budgets = ", ".join(f"{n.rpartition(':')[2]} {row['budget']:,}" for n, row in result.readers.items())
+    out.print(f"Budgets: {budgets}", highlight=False)
+    tiers = ", ".join(f"{count} {tier}" for tier, count in result.tiers.items())
+    out.print(f"{result.turns} turns on {result.pages} pages; for deepseek-ocr: {tiers}")
+    stored = ", ".join(f"{kind} {size / 1024:,.0f} KiB" for kind, size in result.stored.items())
+    out.print(f"In the store: {stored}")
+    anchors = result.anchors
+    out.print(f"Exact strings beside page {anchors['page']}: {'; '.join(anchors['strings'])}")
+    out.print(f"Place and exact strings cost {anchors['tokens_a_page']} tokens a page.")
+    recall = result.recall
+    how = "exactly as it came" if recall["exact"] else "NOT as it came"
+    out.print(
+        f"Recall of {recall['query']!r}: turn {recall['turn']}, on page {recall['page']}, {how}."
+    )
+    out.print(f"One page in four modes, side by side: {result.sheet}")
+    out.print(f"{result.seconds} s")
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="JSON or JSON lines: OpenAI, Anthropic, LangChain.")],
+    session: Annotated[str, typer.Option("--session", help="The session to add to.")],
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Add a conversation to a session. Again with the same file adds nothing twice."""
+    from optimem.memory import Memory
+    from optimem.messages import read_transcript
+
+    turns = read_transcript(file)
+    with Memory.open(store or None, session, namespace=namespace) as memory:
+        before = memory.store.state(memory.scope).turns
+        with _progress(as_json) as progress:
+            task = progress.add_task("adding turns", total=len(turns))
+            # All or none: an interrupted ingest leaves the session as it was.
+            memory.extend(turns)
+            progress.advance(task, len(turns))
+        stats = memory.stats()
+    added = stats.turns - before
+    if as_json:
+        _print_json({"session": session, "added": added, "turns": stats.turns, "pages": stats.pages})
+    else:
+        out.print(f"{added} turns added to {session!r}: {stats.turns} turns, {stats.pages} pages")
+
+
+@app.command()
+def show(
+    session: SessionArgument,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """What a session holds: turns, pages, the tiers of each plan, tokens, bytes."""
+    with _existing(store, session, namespace) as memory:
+        stats = memory.stats()
+    if as_json:
+        _print_json({"session": session, **dataclasses.asdict(stats)})
+        return
+    out.print(f"{session}: {stats.turns} turns, {stats.pages} pages")
+    out.print(f"as text: {stats.text_tokens:,} tokens ({stats.counter})")
+    out.print(f"captions: {stats.anchor_tokens:,} tokens")
+    out.print("stored: " + ", ".join(f"{kind} {size:,} B" for kind, size in stats.bytes.items()))
+    for name, tiers in stats.tiers.items():
+        text = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or "all text"
+        out.print(f"plan for {name}: {text}")
+
+
+@app.command()
+def context(
+    session: SessionArgument,
+    reader: Annotated[str, typer.Option("--reader", help="Who reads it: see `optimem readers`.")],
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="Most tokens; the reader's window by default.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the request here as JSON.")
+    ] = None,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """What to send a reader now, within a token budget."""
+    with _existing(store, session, namespace) as memory:
+        made = memory.context(reader, budget)
+        if output is not None:
+            try:
+                output.write_text(json.dumps(made.request()), "utf-8")
+            except OSError as error:
+                raise InputError(f"cannot write {output}: {error.strerror}") from None
+    kinds = [segment.kind for segment in made.segments]
+    summary = {
+        "reader": made.reader.name,
+        "budget": made.budget,
+        "context_tokens": made.tokens,
+        "text_tokens": made.text_tokens,
+        "tiers": [tier.label for tier in made.plan.tiers],
+        "text_turns": kinds.count("turn"),
+        "epoch": made.plan.epoch,
+        "output": None if output is None else str(output),
+    }
+    if as_json:
+        _print_json(summary)
+        return
+    out.print(
+        f"{made.tokens:,} tokens for {made.reader.name} (as text {made.text_tokens:,}):"
+        f" {kinds.count('page')} pages and {kinds.count('turn')} turns of text"
+    )
+    if output is not None:
+        out.print(f"written to {output}")
+
+
+@app.command()
+def recall(
+    session: SessionArgument,
+    query: Annotated[str, typer.Argument(help="A question, words or an exact string.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most turns to return.")] = 5,
+    turn: Annotated[str, typer.Option("--turn", help="Instead of a query: a turn's id.")] = "",
+    page: Annotated[int, typer.Option("--page", help="Instead of a query: a page.")] = -1,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Find earlier turns and print their exact words."""
+    if bool(query) + bool(turn) + (page >= 0) != 1:
+        raise InputError("name a query, or --turn, or --page")
+    with _existing(store, session, namespace) as memory:
+        if turn:
+            found = [memory.recall_turn(turn)]
+        elif page >= 0:
+            found = memory.recall_page(page)
+        else:
+            found = memory.recall(query, limit)
+    if as_json:
+        _print_json({"query": query, "turns": [dataclasses.asdict(item) for item in found]})
+        return
+    for item in found:
+        out.rule(f"turn {item.position} ({item.role}, id {item.id})")
+        out.print(item.text, markup=False, highlight=False)
+    if not found:
+        out.print("nothing found")
+
+
+@app.command()
+def forget(
+    session: SessionArgument,
+    turns: Annotated[list[str] | None, typer.Option("--turn", help="A turn's id.")] = None,
+    before: Annotated[str, typer.Option("--before", help="All turns in front of this id.")] = "",
+    whole: Annotated[bool, typer.Option("--session", help="The whole session.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Remove turns for good, with every page, image and index entry that holds them."""
+    if not turns and not before and not whole:
+        raise InputError("name what to forget: --turn ID, --before ID or --session")
+    with _existing(store, session, namespace) as memory:
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Forget for good in session {session!r}?", abort=True, err=True)
+        receipt = memory.forget(turns or (), before=before or None, session=whole)
+    if as_json:
+        _print_json(dataclasses.asdict(receipt))
+    else:
+        out.print(f"{receipt.turns} turns and {receipt.pages} pages forgotten ({receipt.hash})")
+
+
+@app.command()
+def readers(as_json: JsonOption = False) -> None:
+    """Every reader that is known, with its window, its prices and what a page costs it."""
+    from optimem.readers import find_reader, reader_names
+
+    profiles = [find_reader(name) for name in reader_names()]
+    costs = {p.name: {tier.label: p.page_cost(tier) for tier in p.modes} for p in profiles}
+    if as_json:
+        rows = {
+            p.name: {"window": p.window, "input_price": p.input_price, "pages": costs[p.name]}
+            for p in profiles
+        }
+        _print_json({"readers": rows})
+        return
+    table = Table("reader", "window", "$/M in", "tokens a page")
+    for profile in profiles:
+        window = "?" if profile.window is None else f"{profile.window:,}"
+        price = "?" if profile.input_price is None else f"{profile.input_price:g}"
+        pages = ", ".join(f"{tier} {cost}" for tier, cost in costs[profile.name].items())
+        table.add_row(profile.name, window, price, pages)
+    out.print(table)
+
+
+@app.command()
+def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
+    """What is installed and what can be reached. Exits with 2 when something needed is missing."""
+    import platform
+    import sqlite3
+
+    import optimem
+    from optimem.renderers.atlas import load_atlas
+    from optimem.stores import default_url, open_store
+    from optimem.tokens import find_counter
+
+    url = store or default_url()
+    open_store(url).close()
+    report = {
+        "optimem": optimem.__version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "store": url,
+        "counter": find_counter().name,
+        "atlas": load_atlas().key[:12],
+        "extras": {
+            "tokens": _has("rs_bpe"),
+            "fonts": _has("freetype"),
+        },
+    }
+    if as_json:
+        _print_json(report)
+        return
+    for key, value in report.items():
+        if key != "extras":
+            out.print(f"{key:8} {value}", highlight=False)
+    for extra, installed in report["extras"].items():  # type: ignore[union-attr, unused-ignore]
+        line = "installed" if installed else f"pip install 'optimem\\[{extra}]'"
+        out.print(f"extra    {extra}: {line}", highlight=False)
+
+
+def main() -> None:
+    """Run the command line: errors become one sentence and exit code 2."""
+    try:
+        app()
+    except OptiMemError as error:
+        if "--json" in sys.argv:
+            _print_json({"error": str(error)})
+        err.print(f"optimem: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        err.print("optimem: interrupted; what was acknowledged is stored")
+        raise SystemExit(130) from None
+
+
+def _existing(store: str, session: str, namespace: str) -> Any:
+    from optimem.memory import Memory
+
+    memory = Memory.open(store or None, session, namespace=namespace)
+    if not memory.store.state(memory.scope).turns:
+        known = ", ".join(memory.store.sessions(namespace)[:10]) or "none yet"
+        memory.close()
+        raise NotFoundError(f"no session {session!r} in {memory.store.url}: there are {known}")
+    return memory
+
+
+def _progress(quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=err, disable=quiet, transient=True)
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value))
+
+
+if __name__ == "__main__":
+    main()
