@@ -10,6 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+_ENDINGS = (
+    "py|pyi|js|jsx|ts|tsx|go|rs|c|h|cc|cpp|hpp|java|kt|rb|sh|md|rst|txt|csv|cfg|ini|toml|ya?ml"
+    "|jsonl?|ipynb|html?|css|sql|lock|log|xml|proto|png|jpe?g|pdf|svg|zip|gz|tar|whl|db|so|exe|env"
+)
 _KINDS: tuple[tuple[str, float, str], ...] = (
     # name, weight (how likely it is asked for again, and how surely an image loses it), pattern
     ("url", 6.0, r"https?://[^\s<>\"'`\\)\]}|,]+"),
@@ -17,17 +21,19 @@ _KINDS: tuple[tuple[str, float, str], ...] = (
     ("uuid", 9.0, r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
     ("address", 9.0, r"\d{1,3}(?:\.\d{1,3}){3}(?::\d{2,5})?(?:/\d{1,2})?"),
     ("path", 5.0, r"(?:~|\.{1,2})?(?:/?[\w@.+-]+/)+[\w@.+-]*\w(?::\d+(?:[-:]\d+)?)?|/[\w.-]{3,}"),
-    ("file", 4.0, r"[\w-]+\.(?:py|pyi|js|jsx|ts|tsx|go|rs|c|h|cc|cpp|hpp|java|kt|rb|sh|md|rst|txt|csv|cfg|ini|toml|ya?ml|jsonl?|ipynb|html?|css|sql|lock|log|xml|proto|png|jpe?g|pdf|svg|zip|gz|tar|whl|db|so|exe|env)(?::\d+(?:[-:]\d+)?)?"),
+    ("file", 4.0, rf"[\w-]+\.(?:{_ENDINGS})(?::\d+(?:[-:]\d+)?)?"),
     ("time", 5.0, r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"),
     ("clock", 4.0, r"\d{1,2}:\d\d(?::\d\d)?(?: ?[AaPp]\.?[Mm]\.?)?"),
     ("amount", 6.0, r"[$€£¥]\s?\d[\d,]*(?:\.\d+)?[kKmMbB]?|\d[\d,]*(?:\.\d+)?\s?(?:%|USD|EUR|GBP)"),
     ("version", 5.0, r"v?\d+\.\d+(?:\.\d+)+(?:[-+.]?[a-z]+\d*)?"),
     ("hash", 8.0, r"(?:0x|sha256:)?(?=[0-9a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,64}"),
     ("phone", 7.0, r"\+?\d{1,3}[ -]\(?\d{2,4}\)?[ -]\d{3,4}[ -]?\d{3,4}"),
-    ("code", 6.0, r"(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)+|[A-Z]{2,}\d{2,}\w*"),
+    ("code", 6.0, r"(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)+"),
+    ("serial", 6.0, r"[A-Z]{2,}\d{2,}\w*"),
     ("number", 2.5, r"\d{4,}(?:[.,]\d+)*|\d+\.\d+"),
     ("flag", 2.0, r"--[a-z][\w-]+(?:=[\w./:-]+)?"),
-    ("identifier", 1.5, r"[A-Za-z]\w*(?:_\w+)+|_+[a-z]\w+|[a-z]+(?:[A-Z][a-z0-9]+)+|[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]+)+"),
+    ("snake", 1.5, r"[A-Za-z]\w*(?:_\w+)+|_+[a-z]\w+"),
+    ("camel", 1.5, r"[A-Z]?[a-z][a-z0-9]*(?:[A-Z][a-z0-9]+)+"),
 )  # fmt: skip
 _PATTERN = re.compile(
     r"(?<![\w/.@-])(?:" + "|".join(f"(?P<{name}>{regex})" for name, _, regex in _KINDS) + r")(?!\w)"

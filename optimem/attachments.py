@@ -44,8 +44,8 @@ def faded_size(size: tuple[int, int] | None, tier: Tier) -> tuple[int, int] | No
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def fade_image(attachment: Attachment, size: tuple[int, int]) -> tuple[str, bytes]:
-    """Media type and bytes of an image at another size; photographs stay JPEG.
+def fade_image(attachment: Attachment, size: tuple[int, int]) -> bytes:
+    """The bytes of an image at another size: JPEG for photographs, else PNG.
 
     Raises:
         InputError: the bytes are no image that Pillow reads.
@@ -62,6 +62,6 @@ def fade_image(attachment: Attachment, size: tuple[int, int]) -> tuple[str, byte
     out = io.BytesIO()
     if is_photo:
         shrunk.save(out, "JPEG", quality=85)
-        return "image/jpeg", out.getvalue()
+        return out.getvalue()
     shrunk.save(out, "PNG", compress_level=6)
-    return "image/png", out.getvalue()
+    return out.getvalue()

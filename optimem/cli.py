@@ -58,19 +58,27 @@ def demo(
         try:
             result = run_demo(sheet, lambda: progress.advance(task))
         except OSError as error:
-            raise InputError(f"cannot write {sheet}: {error.strerror}; name another --sheet") from None
+            raise InputError(
+                f"cannot write {sheet}: {error.strerror}; name another --sheet"
+            ) from None
     if as_json:
         _print_json(dataclasses.asdict(result))
         return
-    table = Table("reader", box=box.SIMPLE, title="Tokens as plain text > as OptiMem's context")
+    title = "Tokens as plain text > as OptiMem's context"
+    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("reader", no_wrap=True)
     for percent in result.growth:
         table.add_column(f"{percent} %", justify="right")
     table.add_column("smaller", justify="right")
     for name, row in result.readers.items():
-        cells = [f"{a / 1000:.1f}k>{b / 1000:.1f}k" for a, b in (g[name] for g in result.growth.values())]
+        cells = [
+            f"{a / 1000:.1f}k>{b / 1000:.1f}k" for a, b in (g[name] for g in result.growth.values())
+        ]
         table.add_row(name.rpartition(":")[2], *cells, f"{row['ratio']:.1f}x")
     out.print(table)
-    budgets = ", ".join(f"{n.rpartition(':')[2]} {row['budget']:,}" for n, row in result.readers.items())
+    budgets = ", ".join(
+        f"{n.rpartition(':')[2]} {row['budget']:,}" for n, row in result.readers.items()
+    )
     out.print(f"Budgets: {budgets}", highlight=False)
     tiers = ", ".join(f"{count} {tier}" for tier, count in result.tiers.items())
     out.print(f"{result.turns} turns on {result.pages} pages; for deepseek-ocr: {tiers}")
@@ -111,7 +119,9 @@ def ingest(
         stats = memory.stats()
     added = stats.turns - before
     if as_json:
-        _print_json({"session": session, "added": added, "turns": stats.turns, "pages": stats.pages})
+        _print_json(
+            {"session": session, "added": added, "turns": stats.turns, "pages": stats.pages}
+        )
     else:
         out.print(f"{added} turns added to {session!r}: {stats.turns} turns, {stats.pages} pages")
 
@@ -280,18 +290,14 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
         "store": url,
         "counter": find_counter().name,
         "atlas": load_atlas().key[:12],
-        "extras": {
-            "tokens": _has("rs_bpe"),
-            "fonts": _has("freetype"),
-        },
     }
+    extras = {"tokens": _has("rs_bpe"), "fonts": _has("freetype")}
     if as_json:
-        _print_json(report)
+        _print_json({**report, "extras": extras})
         return
     for key, value in report.items():
-        if key != "extras":
-            out.print(f"{key:8} {value}", highlight=False)
-    for extra, installed in report["extras"].items():  # type: ignore[union-attr, unused-ignore]
+        out.print(f"{key:8} {value}", highlight=False)
+    for extra, installed in extras.items():
         line = "installed" if installed else f"pip install 'optimem\\[{extra}]'"
         out.print(f"extra    {extra}: {line}", highlight=False)
 

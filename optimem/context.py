@@ -234,9 +234,7 @@ class ContextBuilder:
                 size = faded_size(self._ledger.image(mark), size_as)
                 if size is not None:
                     cost = profile.image_cost(*size)
-                    yield Segment(
-                        "attachment", cost, page=page.number, tier=size_as, mark=mark
-                    )
+                    yield Segment("attachment", cost, page=page.number, tier=size_as, mark=mark)
 
     def _rest(self, profile: Profile, plan: Plan) -> Segment:
         text = self._ledger.rest(len(plan.tiers), plan.frontier)

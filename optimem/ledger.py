@@ -249,8 +249,8 @@ class Ledger:
                     if not self._save(sealed):
                         return False
                     sealed = []
-            if entry.position + 1 in flushed and (page := builder.flush()) is not None:
-                sealed.append(page)
+            rest = builder.flush() if entry.position + 1 in flushed else None
+            sealed += [] if rest is None else [rest]
         return not sealed or self._save(sealed)
 
     def _open_builder(self) -> PageBuilder:

@@ -460,7 +460,7 @@ class Memory:
         return search_index.recalled(entry, score, pages)
 
     def _image(self, segment: Segment) -> tuple[str, bytes]:
-        """Media type and bytes of a page or attachment; the first writer in the store fixes them."""
+        """Media type and bytes of a page or attachment, as their first writer fixed them."""
         if segment.mark is not None:
             return self._attachment(segment)
         from optimem.renderers.page import page_png
@@ -481,12 +481,10 @@ class Memory:
         size = faded_size(self._ledger.image(mark), segment.tier)
         if size is None:
             raise StoreError(f"attachment {mark.index} of turn {mark.position} cannot be shrunk")
-        media_type = "image/jpeg" if attachment.media_type == "image/jpeg" else "image/png"
         key = f"image/{attachment.digest}/{segment.tier.label}"
         data = self.store.blob(self.scope, key)
         if data is None:
-            media_type, data = fade_image(attachment, size)
-            data = self.store.put_blob(self.scope, key, data)
+            data = self.store.put_blob(self.scope, key, fade_image(attachment, size))
         return ("image/jpeg" if data[:2] == b"\xff\xd8" else "image/png"), data
 
     def _drop_images(self, hidden: set[tuple[str, Tier]]) -> None:

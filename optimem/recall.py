@@ -14,7 +14,7 @@ import heapq
 import math
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +34,10 @@ _EXACT_BONUS = 100.0  # an exact string outranks any sum of words
 
 _LONGEST_STEMMED = 32  # letters; longer strings are no English words
 
-_CJK = r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_CJK = (
+    r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
 _WORD = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_\d]+|\d+")
@@ -100,13 +103,11 @@ def terms(text: str) -> Iterator[str]:
             yield from (_stem(piece) for piece in pieces if piece != folded)
 
 
-def search(
-    store: Store, scope: Scope, query: str, limit: int
-) -> list[tuple[int, float]]:
+def search(store: Store, scope: Scope, query: str, limit: int) -> list[tuple[int, float]]:
     """Positions of the turns that match best, best first, with their scores."""
     state = store.state(scope)
     weights = _weights(store, scope, state, query)
-    bounds: Counter[int] = Counter()
+    bounds: defaultdict[int, float] = defaultdict(float)
     found: dict[int, list[tuple[float, int]]] = {}
     for term, weight in weights.items():
         best: dict[int, int] = {}
@@ -133,7 +134,7 @@ def search(
 
 def fuse(rankings: Iterable[list[int]], limit: int) -> list[tuple[int, float]]:
     """Reciprocal rank fusion (Cormack et al., SIGIR 2009), with its k of 60."""
-    scores: Counter[int] = Counter()
+    scores: defaultdict[int, float] = defaultdict(float)
     for ranking in rankings:
         for rank, position in enumerate(ranking):
             scores[position] += 1 / (60 + rank + 1)
@@ -158,8 +159,7 @@ def _weights(store: Store, scope: Scope, state: SessionState, query: str) -> dic
     rare = {term: n for term, n in counts.items() if n <= max(_COMMON * total, 8)}
     kept = rare or counts
     return {
-        term: wanted[term] * math.log(1 + (total - n + 0.5) / (n + 0.5))
-        for term, n in kept.items()
+        term: wanted[term] * math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in kept.items()
     }
 
 

@@ -331,9 +331,7 @@ class Segment:
         mark: which attachment, for attachments.
     """
 
-    kind: Literal[
-        "system", "note", "page", "caption", "attachment", "page_text", "rest", "turn"
-    ]
+    kind: Literal["system", "note", "page", "caption", "attachment", "page_text", "rest", "turn"]
     tokens: int
     text: str = ""
     turn: Turn | None = None

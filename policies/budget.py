@@ -79,8 +79,7 @@ def smallest_budget(situation: Situation) -> int:
     ends += [situation.overflow] if situation.overflow is not None else []
     plans = (situation.move(Plan(), end) for end in ends)
     return min(
-        situation.tokens(replace(plan, tiers=(Tier.FORGOTTEN,) * len(plan.tiers)))
-        for plan in plans
+        situation.tokens(replace(plan, tiers=(Tier.FORGOTTEN,) * len(plan.tiers))) for plan in plans
     )
 
 

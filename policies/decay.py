@@ -59,7 +59,12 @@ class AgeDecay:
     def __post_init__(self) -> None:
         tiers = [tier for tier, _ in self.ladder]
         ages = [age for _, age in self.ladder]
-        if not tiers or tiers != sorted(set(tiers)) or ages != sorted(ages) or tiers[0] == Tier.TEXT:
+        if (
+            not tiers
+            or tiers != sorted(set(tiers))
+            or ages != sorted(ages)
+            or tiers[0] == Tier.TEXT
+        ):
             raise ValueError("a ladder names tiers from sharp to faded, with ages that do not fall")
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:

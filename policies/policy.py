@@ -46,7 +46,9 @@ class Candidate:
         """The sharpest tier it can take that is no sharper than `tier`; else the coarsest."""
         if tier in self.costs:
             return tier
-        return min((own for own in self.costs if tier < own < Tier.FORGOTTEN), default=self.coarsest)
+        return min(
+            (own for own in self.costs if tier < own < Tier.FORGOTTEN), default=self.coarsest
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,7 @@ class Situation:
         """The plan with its frontier moved; pages that come into sight start at their coarsest."""
         tiers = plan.tiers[: frontier.pages]
         tiers += tuple(page.coarsest for page in self.pages[len(tiers) : frontier.pages])
-        return replace(
-            plan, tiers=tiers, frontier=frontier.start, overflow=frontier.overflow
-        )
+        return replace(plan, tiers=tiers, frontier=frontier.start, overflow=frontier.overflow)
 
 
 class Policy(Protocol):

@@ -284,9 +284,6 @@ def _row_ends(text: str, widths: Widths) -> Iterator[int]:
         begin = cut
 
 
-
-
-
 def _cells(text: str, widths: Widths) -> npt.NDArray[np.int64] | None:
     """Cells up to and including each character; None where each takes one."""
     if text.isascii():

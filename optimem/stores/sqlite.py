@@ -222,9 +222,7 @@ class SQLiteStore:
             " AND position >= ? ORDER BY position",
             (*_names(scope), start),
         )
-        return [
-            (position, codec.decode_turn_facts(facts, time)) for position, facts, time in rows
-        ]
+        return [(position, codec.decode_turn_facts(facts, time)) for position, facts, time in rows]
 
     def position(self, scope: Scope, turn_id: str) -> int | None:
         rows = self._rows(
@@ -548,9 +546,7 @@ class SQLiteStore:
                 raise StoreError(f"cannot write {self.url}: {_reason(error)}") from None
 
 
-def _index_rows(
-    session: int, key: int, documents: Documents
-) -> Iterator[tuple[str, int, int]]:
+def _index_rows(session: int, key: int, documents: Documents) -> Iterator[tuple[str, int, int]]:
     """(indexed line, number of terms, row id) for each stretch of a turn."""
     for piece, terms in enumerate(islice(documents, 1 << _PIECES)):
         line = " ".join(_term(session, term) for term in terms)
