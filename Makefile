@@ -1,12 +1,12 @@
 # Each target sets up .venv by itself; the stamps make a second run quick.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint bench clean
+.PHONY: help demo test test-long lint bench docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS := $(if $(CI),auto,2)
-BENCHES := $(filter-out _%,$(basename $(notdir $(wildcard optimem/bench/*.py))))
+BENCHES := $(filter-out __init__ report,$(basename $(notdir $(wildcard optimem/bench/*.py))))
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -14,10 +14,10 @@ help: ## List the targets
 demo: .venv/.demo ## Show the main job on the packaged transcript
 	$(BIN)/optimem demo
 
-test: .venv/.dev ## Run the tests, without the long ones
+test: .venv/.dev .venv/.system ## Run the tests, without the long ones
 	$(BIN)/pytest -n $(WORKERS) -m "not long and not gpu"
 
-test-long: .venv/.dev ## Run the long checks: soak, crash rounds, large fuzz
+test-long: .venv/.dev .venv/.system ## Run the long checks: soak, crash rounds, large fuzz
 	$(BIN)/pytest -m "long and not gpu"
 
 lint: .venv/.dev ## Check style, types and the direction of imports
@@ -29,6 +29,10 @@ lint: .venv/.dev ## Check style, types and the direction of imports
 
 bench: .venv/.dev ## Run every benchmark; each ends with one JSON line
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m optimem.bench.$$name; done
+
+docs: .venv/.dev ## Make the README's picture and figures anew
+	$(BIN)/optimem demo --json --sheet docs/pages.png | tail -n 1 | $(BIN)/python -m json.tool > docs/bench/demo.json
+	$(BIN)/python -c "import runpy; t = runpy.run_path('tests/test_readme.py'); print(t['demo_table']() + t['commands_table']())"
 
 clean: ## Remove build output and caches; .venv stays
 	rm -rf build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -48,3 +52,9 @@ clean: ## Remove build output and caches; .venv stays
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[all,dev]'
 	@touch $@ .venv/.demo
+
+# Engines that the tests read pages with.
+.venv/.system: | .venv/bin/python
+	@command -v tesseract >/dev/null || { apt-get update -q && apt-get install -y -q tesseract-ocr; } || \
+	    { echo "Tests need Tesseract. On Debian or Ubuntu: sudo apt-get install tesseract-ocr" >&2; exit 1; }
+	@touch $@

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 _ENDINGS = (
     "py|pyi|js|jsx|ts|tsx|go|rs|c|h|cc|cpp|hpp|java|kt|rb|sh|md|rst|txt|csv|cfg|ini|toml|ya?ml"
@@ -35,10 +36,19 @@ _KINDS: tuple[tuple[str, float, str], ...] = (
     ("snake", 1.5, r"[A-Za-z]\w*(?:_\w+)+|_+[a-z]\w+"),
     ("camel", 1.5, r"[A-Z]?[a-z][a-z0-9]*(?:[A-Z][a-z0-9]+)+"),
 )  # fmt: skip
-_PATTERN = re.compile(
-    r"(?<![\w/.@-])(?:" + "|".join(f"(?P<{name}>{regex})" for name, _, regex in _KINDS) + r")(?!\w)"
-)
+_SPACED = ("time", "clock", "amount", "phone")
+"""Kinds that may hold a blank; all others lie within one word."""
+
+
+def _any_of(names: Iterable[str]) -> re.Pattern[str]:
+    groups = "|".join(f"(?P<{name}>{regex})" for name, _, regex in _KINDS if name in names)
+    return re.compile(rf"(?<![\w/.@-])(?:{groups})(?!\w)")
+
+
 _WEIGHTS = {name: weight for name, weight, _ in _KINDS}
+_IN_WORD = _any_of(_WEIGHTS)
+_ACROSS_WORDS = _any_of(_SPACED)
+_WORD = re.compile(r"\S+")
 _LONGEST = 120  # characters; longer strings cost more than a recall
 _SEPARATOR = "; "
 
@@ -52,18 +62,37 @@ def find_anchors(text: str, *, cut_start: bool = False, cut_end: bool = False) -
         cut_end: likewise at its end.
     """
     counts: Counter[str] = Counter()
-    weight: dict[str, float] = {}
-    for match in _PATTERN.finditer(text):
-        if (cut_start and match.start() == 0) or (cut_end and match.end() == len(text)):
-            continue
-        exact = match[0].rstrip(".:")
-        if not 3 < len(exact) <= _LONGEST:
-            continue
-        counts[exact] += 1
-        weight.setdefault(exact, _WEIGHTS[match.lastgroup or "number"])
+    weights: dict[str, float] = {}
+    first, last = (0 if cut_start else -1), (len(text) if cut_end else -1)
+    spaced = [match for match in _ACROSS_WORDS.finditer(text) if " " in match[0]]
+    found = [(match.start(), match.end(), _exact(match)) for match in spaced]
+    taken = {position for start, end, _ in found for position in range(start, end)}
+    for word in _WORD.finditer(text):
+        begin = word.start()
+        for start, end, exact in _in_word(word[0]):
+            if begin + start not in taken:
+                found.append((begin + start, begin + end, exact))
+    for start, end, exact in found:
+        if start != first and end != last and exact is not None:
+            counts[exact[0]] += 1
+            weights.setdefault(*exact)
     # Said again means used again, but a string all over the page is legible from context.
-    value = {exact: weight[exact] * min(count, 3) ** 0.5 for exact, count in counts.items()}
+    value = {exact: weights[exact] * min(count, 3) ** 0.5 for exact, count in counts.items()}
     return sorted(counts, key=lambda exact: (-value[exact], exact))
+
+
+@lru_cache(maxsize=1 << 16)  # the same words come again on every page
+def _in_word(word: str) -> tuple[tuple[int, int, tuple[str, float] | None], ...]:
+    if word.isalpha() and (word.islower() or word.istitle()):
+        return ()
+    matches = _IN_WORD.finditer(word)
+    return tuple((match.start(), match.end(), _exact(match)) for match in matches)
+
+
+def _exact(match: re.Match[str]) -> tuple[str, float] | None:
+    """A match's string with its weight; None where it is too short or too long to keep."""
+    exact = match[0].rstrip(".:")
+    return (exact, _WEIGHTS[match.lastgroup or ""]) if 3 < len(exact) <= _LONGEST else None
 
 
 def choose_anchors(ranked: Iterable[str], budget: int, count: Callable[[str], int]) -> list[str]:

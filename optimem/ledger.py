@@ -76,6 +76,7 @@ class Ledger:
         self._calls: dict[str, int] = {}
         self._joined: set[int] = set()  # positions between a call and its result
         self._spent: dict[str, list[int]] = {}  # by reader: tokens in front of each position
+        self._rests: dict[tuple[int, int], str] = {}  # by pages and frontier
         self._costs: dict[str, list[Mapping[Tier, int]]] = {}  # by reader: of each page
 
     def read(self) -> SessionState:
@@ -171,17 +172,11 @@ class Ledger:
 
     def rest(self, pages: int, frontier: int) -> str:
         """A note, and the flowed text in front of `frontier` that the first `pages` pages lack."""
-        position, offset = self.head, 0
-        if pages:
-            page = self._store.page(self._scope, pages - 1)
-            if page is None:
-                raise StoreError(f"page {pages - 1} is missing in the store: reopen the memory")
-            position, offset = page.stop
-        pieces = []
-        for entry in self._store.entries(self._scope, position, frontier):
-            text = flow_turn(entry).text
-            pieces.append(text[offset:] if entry.position == position else text)
-        return _REST + "".join(pieces).strip()
+        if (pages, frontier) == (len(self.pages), len(self.turns)):
+            return _REST + self._open_builder().rest.strip()
+        if (pages, frontier) not in self._rests:
+            self._rests[pages, frontier] = _REST + self._flowed(pages, frontier).strip()
+        return self._rests[pages, frontier]
 
     def count(self, text: str) -> int:
         """Text tokens by the session's counter."""
@@ -203,6 +198,19 @@ class Ledger:
         while joined := [pair for pair in pairs if len(found & set(pair)) == 1]:
             found.update(position for pair in joined for position in pair)
         return found
+
+    def _flowed(self, pages: int, frontier: int) -> str:
+        position, offset = self.head, 0
+        if pages:
+            page = self._store.page(self._scope, pages - 1)
+            if page is None:
+                raise StoreError(f"page {pages - 1} is missing in the store: reopen the memory")
+            position, offset = page.stop
+        pieces = []
+        for entry in self._store.entries(self._scope, position, frontier):
+            text = flow_turn(entry).text
+            pieces.append(text[offset:] if entry.position == position else text)
+        return "".join(pieces)
 
     def _faded(self, profile: Profile, page: PageFacts, tier: Tier) -> int:
         sizes = (faded_size(self.image(mark), tier) for mark in page.marks)

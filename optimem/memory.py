@@ -172,19 +172,18 @@ class Memory:
             InputError: the message cannot be read; nothing was stored.
             ConflictError: the id is taken by other content.
         """
-        given = id or (message.get("id") if isinstance(message, Mapping) else None)
-        turn = parse(message, id=id or ("" if given else uuid.uuid4().hex), time=time)
-        if turn.time is None:
-            turn = replace(turn, time=clock.time())
+        turn = parse(message, id=id, time=time, default_id=uuid.uuid4().hex)
         return self.extend([turn])[0]
 
     def extend(self, messages: Iterable[object]) -> list[str]:
         """Add several turns, all or none; returns their ids. See `append`."""
-        turns = [parse(message) for message in messages]
+        turns = [parse(message, default_id=uuid.uuid4().hex) for message in messages]
         with self._lock:
             if any(turn.answers for turn in turns):
                 self._ledger.read()
                 check_pairs(turns, self._ledger.has_call)
+            now = clock.time()
+            turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
             drafts = [
                 Draft(turn, turn_facts(turn, self._counter), _documents(turn)) for turn in turns
             ]

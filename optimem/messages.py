@@ -39,13 +39,16 @@ _SYSTEM_APART = "system_apart"  # type of the message that holds Anthropic's `sy
 _TEXT_BLOCKS = {"text", "input_text", "output_text", "refusal"}
 
 
-def parse(message: object, *, id: str = "", time: float | None = None) -> Turn:
+def parse(
+    message: object, *, id: str = "", time: float | None = None, default_id: str = ""
+) -> Turn:
     """Read one message of any known shape.
 
     Args:
         message: a dict in OpenAI's, Anthropic's or LangChain's (`message_to_dict`) shape,
             a LangChain message object, or a `Turn`, which is returned as it is.
-        id: the turn's id; by default the message's own, else one made from its content.
+        id: the turn's id; by default the message's own.
+        default_id: the id of a message without one; by default one made from its content.
         time: seconds since the epoch; by default the message's `timestamp` or `time`.
 
     Raises:
@@ -58,7 +61,7 @@ def parse(message: object, *, id: str = "", time: float | None = None) -> Turn:
     if not isinstance(message, Mapping):
         raise InputError(f"a message must be a JSON object, not {type(message).__name__}")
     if isinstance(message.get("data"), Mapping) and isinstance(message.get("type"), str):
-        return _parse_langchain(message, id, time)
+        return _parse_langchain(message, id, time, default_id)
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise InputError(f"unknown role {role!r}: use one of {', '.join(_ROLES)}")
@@ -79,7 +82,7 @@ def parse(message: object, *, id: str = "", time: float | None = None) -> Turn:
         neutral = "tool"
     name = message.get("name")
     return Turn(
-        id=id or _own_id(message) or message_digest(message),
+        id=id or _own_id(message) or default_id or message_digest(message),
         role=neutral,
         parts=parts,
         name=name if isinstance(name, str) else "",
@@ -110,8 +113,7 @@ def parse_transcript(value: Json) -> list[Turn]:
         turns.append(_system_turn(system))
     for index, message in enumerate(value):
         try:
-            turn_id = _own_id(message) or message_digest(message, index) if message else ""
-            turns.append(parse(message, id=turn_id))
+            turns.append(parse(message, default_id=message_digest(message, index)))
         except InputError as error:
             raise InputError(f"message {index + 1}: {error}") from None
     if not turns:
@@ -206,7 +208,9 @@ def _system_turn(system: Json) -> Turn:
     return parse(message, id=message_digest(message, -1))
 
 
-def _parse_langchain(message: Mapping[str, Json], id: str, time: float | None) -> Turn:
+def _parse_langchain(
+    message: Mapping[str, Json], id: str, time: float | None, default_id: str
+) -> Turn:
     kind, data = message["type"], message["data"]
     role = _LANGCHAIN_ROLES.get(kind) or _ROLES.get(str(data.get("role", "")))
     if role is None:
@@ -221,7 +225,7 @@ def _parse_langchain(message: Mapping[str, Json], id: str, time: float | None) -
         call_id = str(data.get("tool_call_id") or "")
         parts = (_result(call_id, parts, is_error=data.get("status") == "error"),)
     own = data.get("id") if isinstance(data.get("id"), str) else ""
-    turn_id = id or own or message_digest(message)
+    turn_id = id or own or default_id or message_digest(message)
     name = str(data.get("name") or "")
     return Turn(turn_id, role, parts, name, time, "langchain", message)
 

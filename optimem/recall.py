@@ -32,6 +32,7 @@ _COMMON = 0.3  # a term in more than this share of all stretches tells nothing
 _PREFIX_WEIGHT = 0.3
 _EXACT_BONUS = 100.0  # an exact string outranks any sum of words
 
+_LONGEST_TERM = 64  # characters; the rest of a longer one is not indexed
 _LONGEST_STEMMED = 32  # letters; longer strings are no English words
 
 _CJK = (
@@ -77,7 +78,7 @@ def index_documents(text: str) -> Iterator[list[str]]:
         if stop < len(text):  # end a stretch between words where there are any
             blank = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
             stop = blank + 1 if blank > start else stop
-        yield list(terms(text[start:stop]))
+        yield terms(text[start:stop])
         start = stop
 
 
@@ -86,21 +87,26 @@ def searchable(turn: Turn) -> str:
     return "\n".join((turn.text, turn.name, *turn.calls, *turn.answers))
 
 
-def terms(text: str) -> Iterator[str]:
+def terms(text: str) -> list[str]:
     """Search terms of a text, in order, repeated as often as they occur."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    for match in _WORD.finditer(text):
-        word = match[0]
-        if _IS_CJK.match(word):
-            yield from word
-            yield from (word[at : at + 2] for at in range(len(word) - 1))
-            continue
-        folded = word.casefold()
-        yield _stem(folded)
-        if "_" in word or not (word.islower() or word.istitle() or word.isdigit()):
-            pieces = [piece.casefold() for piece in _CAMEL.findall(word)]
-            yield from (_stem(piece) for piece in pieces if piece != folded)
+    found: list[str] = []
+    for word in _WORD.findall(text):
+        found += _word_terms(word) if len(word) <= _LONGEST_TERM else _word_terms.__wrapped__(word)
+    return found
+
+
+@lru_cache(maxsize=1 << 17)
+def _word_terms(word: str) -> tuple[str, ...]:
+    if _IS_CJK.match(word):
+        return (*word, *(word[at : at + 2] for at in range(len(word) - 1)))
+    folded = word.casefold()
+    found = [_stem(folded)]
+    if "_" in word or not (word.islower() or word.istitle() or word.isdigit()):
+        pieces = [piece.casefold() for piece in _CAMEL.findall(word)]
+        found += [_stem(piece) for piece in pieces if piece != folded]
+    return tuple(term[:_LONGEST_TERM] for term in found)
 
 
 def search(store: Store, scope: Scope, query: str, limit: int) -> list[tuple[int, float]]:
@@ -183,7 +189,6 @@ def _largest(scores: Iterable[tuple[int, float]], limit: int) -> list[tuple[int,
     return heapq.nlargest(limit, scores, key=lambda pair: (pair[1], pair[0]))
 
 
-@lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
     """English endings off, so that "projects" finds "project"; other words as they are."""
     if not word.isascii() or not word.isalpha() or len(word) > _LONGEST_STEMMED:

@@ -23,7 +23,6 @@ _APPLICATION_ID = 0x4F70744D  # "OptM"
 _SCHEMA_VERSION = 1
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
 _PIECES = 10  # bits of a search row's id that number the stretches of one turn
-_LONGEST_TERM = 64  # characters
 
 _SCHEMA = f"""
 CREATE TABLE session (
@@ -549,12 +548,12 @@ class SQLiteStore:
 def _index_rows(session: int, key: int, documents: Documents) -> Iterator[tuple[str, int, int]]:
     """(indexed line, number of terms, row id) for each stretch of a turn."""
     for piece, terms in enumerate(islice(documents, 1 << _PIECES)):
-        line = " ".join(_term(session, term) for term in terms)
+        line = _term(session, f" {session}_".join(terms)) if terms else ""
         yield line, len(terms), key << _PIECES | piece
 
 
 def _term(session: int | None, term: str) -> str:
-    return f"{session}_{term[:_LONGEST_TERM]}"
+    return f"{session}_{term}"
 
 
 def _names(scope: Scope) -> tuple[bytes, bytes]:

@@ -1,0 +1,77 @@
+"""The README's tables and code say what the project does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+
+from optimem.cli import app
+from optimem.demo import READERS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def between(start: str, end: str) -> str:
+    """What stands between two marks of the README."""
+    match = re.search(rf"<!-- {start}.*?-->\n(.*?)<!-- {end} -->", README, re.DOTALL)
+    assert match is not None, start
+    return match[1]
+
+
+def demo_table() -> str:
+    """The README's table, made from the kept output of the demo."""
+    demo: dict[str, Any] = json.loads((ROOT / "docs/bench/demo.json").read_text("utf-8"))
+    lines = ["| reader | budget | " + " | ".join(f"{p} %" for p in demo["growth"]) + " | smaller |"]
+    lines.append("|---|---|" + "---|" * len(demo["growth"]) + "---|")
+    for name in READERS:
+        cells = [
+            f"{text:,} → {tokens:,}" for text, tokens in (g[name] for g in demo["growth"].values())
+        ]
+        row = demo["readers"][name]
+        lines.append(
+            f"| `{name}` | {row['budget']:,} | " + " | ".join(cells) + f" | {row['ratio']:.1f}x |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def commands_table() -> str:
+    """The README's list of commands, made from their own help."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    commands: dict[str, Any] = group.commands
+    lines = ["| command | what it does |", "|---|---|"]
+    for name, command in commands.items():
+        lines.append(f"| `optimem {name}` | {str(command.help).splitlines()[0]} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_is_the_demos_own_output() -> None:
+    assert between("demo table", "end of demo table") == demo_table()
+
+
+def test_the_commands_are_the_command_lines_own_help() -> None:
+    assert between("commands", "end of commands") == commands_table()
+
+
+def test_the_first_block_runs_as_it_stands(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(blocks[0], scope)
+    scope["memory"].close()
+    assert "0 user We settled on port 6390 for the cache." in capsys.readouterr().out
+
+
+def test_every_file_of_the_tree_exists() -> None:
+    tree = re.search(r"## Where to look\n\n```\n(.*?)```", README, re.DOTALL)
+    assert tree is not None
+    for line in tree[1].splitlines():
+        folder = "" if not line.startswith("  ") else "optimem/"
+        for name in re.findall(r"^\s*((?:[\w]+\.py ?|[\w]+/ *)+)", line)[0].split():
+            assert (ROOT / folder / name).exists(), name
