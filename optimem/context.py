@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ class ContextBuilder:
         ledger: Ledger,
         policy: Policy,
         image: Image,
-        drop: Callable[[set[tuple[str, Tier]]], None],
+        drop: Callable[[Iterable[tuple[str, Tier]]], None],
     ) -> None:
         self._store = store
         self._scope = scope

@@ -18,28 +18,25 @@ import time as clock
 import uuid
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from optimem import recall as search_index
-from optimem.attachments import fade_image, faded_size
 from optimem.context import Context, ContextBuilder
-from optimem.errors import InputError, NotFoundError, StoreError
+from optimem.errors import InputError, NotFoundError
+from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
 from optimem.messages import check_pairs, parse, to_transcript
-from optimem.modes import Tier
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
 from optimem.recall import Recalled
 from optimem.renderers.layout import PageStyle
+from optimem.similarity import Embed, similar_turns
 from optimem.stores import Documents, Draft, Store, default_url, open_store
 from optimem.tokens import find_counter
-from optimem.values import Entry, Json, Page, Scope, Segment, Turn
-
-Embed = Callable[[list[str]], Sequence[Sequence[float]]]
-"""Turns texts into vectors of one length; plugged into recall."""
+from optimem.values import Entry, Json, Page, Scope, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +102,9 @@ class Memory:
         self._style = PageStyle(fade=self._settings["fade"])
         room = self._settings["caption_tokens"]
         self._ledger = Ledger(store, scope, self._counter, self._style, room)
+        images = Images(store, scope, self._ledger, self._style)
         self._contexts = ContextBuilder(
-            store, scope, self._ledger, self._policy, self._image, self._drop_images
+            store, scope, self._ledger, self._policy, images.image, images.drop
         )
 
     @classmethod
@@ -240,7 +238,7 @@ class Memory:
         with self._lock:
             ranked = search_index.search(self.store, self.scope, query, limit * 4)
             if self._embed is not None:
-                similar = self._similar(self._embed, query)
+                similar = similar_turns(self.store, self.scope, self._embed, query)
                 words = [position for position, _ in ranked]
                 ranked = search_index.fuse([words, similar], limit)
             return [
@@ -458,64 +456,6 @@ class Memory:
         )
         return search_index.recalled(entry, score, pages)
 
-    def _image(self, segment: Segment) -> tuple[str, bytes]:
-        """Media type and bytes of a page or attachment, as their first writer fixed them."""
-        if segment.mark is not None:
-            return self._attachment(segment)
-        from optimem.renderers.page import page_png
-
-        page = self.page(segment.page or 0)
-        key = _image_key(page.hash, segment.tier)
-        data = self.store.blob(self.scope, key)
-        if data is None:
-            data = self.store.put_blob(self.scope, key, page_png(page, segment.tier, self._style))
-        return "image/png", data
-
-    def _attachment(self, segment: Segment) -> tuple[str, bytes]:
-        mark = segment.mark
-        if mark is None:
-            raise StoreError("an attachment segment names no attachment")
-        turn = self.turns(mark.position, mark.position + 1)[0]
-        attachment = turn.attachments[mark.index]
-        size = faded_size(self._ledger.image(mark), segment.tier)
-        if size is None:
-            raise StoreError(f"attachment {mark.index} of turn {mark.position} cannot be shrunk")
-        key = f"image/{attachment.digest}/{segment.tier.label}"
-        data = self.store.blob(self.scope, key)
-        if data is None:
-            data = self.store.put_blob(self.scope, key, fade_image(attachment, size))
-        return ("image/jpeg" if data[:2] == b"\xff\xd8" else "image/png"), data
-
-    def _drop_images(self, hidden: set[tuple[str, Tier]]) -> None:
-        self.store.drop_blobs(self.scope, [_image_key(name, tier) for name, tier in hidden])
-
-    def _similar(self, embed: Embed, query: str) -> list[int]:
-        """Positions by falling similarity of their vectors to the query's."""
-        import numpy as np
-
-        entries = list(self.store.entries(self.scope))
-        missing = []
-        vectors: dict[int, bytes] = {}
-        for entry in entries:
-            key = f"vector/{hashlib.sha256(entry.turn.id.encode()).hexdigest()}"
-            data = self.store.blob(self.scope, key)
-            if data is None:
-                missing.append((entry, key))
-            else:
-                vectors[entry.position] = data
-        if missing:
-            made = np.asarray(embed([entry.turn.text for entry, _ in missing]), np.float32)
-            for (entry, key), vector in zip(missing, made, strict=True):
-                vectors[entry.position] = self.store.put_blob(self.scope, key, vector.tobytes())
-        if not vectors:
-            return []
-        positions = sorted(vectors)
-        table = np.stack([np.frombuffer(vectors[position], np.float32) for position in positions])
-        wanted = np.asarray(embed([query]), np.float32)[0]
-        norms = np.linalg.norm(table, axis=1) * np.linalg.norm(wanted)
-        scores = table @ wanted / np.maximum(norms, 1e-12)
-        return [positions[index] for index in np.argsort(-scores, kind="stable")]
-
 
 def _settings(
     store: Store, scope: Scope, counter: str, style: PageStyle | None, caption_tokens: int | None
@@ -541,10 +481,6 @@ def _settings(
 
 def _documents(turn: Turn) -> Documents:
     return search_index.index_documents(search_index.searchable(turn))
-
-
-def _image_key(page_hash: str, tier: Tier) -> str:
-    return f"png/{page_hash}/{tier.label}"
 
 
 def _ids_hash(ids: Sequence[str]) -> str:
