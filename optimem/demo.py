@@ -17,6 +17,7 @@ import numpy as np
 from optimem.memory import Memory
 from optimem.messages import parse_transcript
 from optimem.modes import Tier
+from optimem.recall import Recalled
 from optimem.renderers.page import page_pixels
 from optimem.renderers.png import encode
 from optimem.values import Page, Turn
@@ -142,10 +143,7 @@ def _look_back(memory: Memory, demo: Demo, session: list[Turn]) -> None:
         "strings": list(anchors),
         "tokens_a_page": round(stats.anchor_tokens / stats.pages, 1),
     }
-    for query in sorted(anchors, key=len, reverse=True):
-        found = memory.recall(query, limit=1)[0]
-        if early in found.pages:  # others were said again later, and recall prefers that
-            break
+    query, found = _early_recall(memory, anchors, early)
     original = session[found.position]
     demo.recall = {
         "query": query,
@@ -153,3 +151,12 @@ def _look_back(memory: Memory, demo: Demo, session: list[Turn]) -> None:
         "page": found.pages[0],
         "exact": query in found.text and memory.turn(found.id).message == original.message,
     }
+
+
+def _early_recall(memory: Memory, anchors: tuple[str, ...], page: int) -> tuple[str, Recalled]:
+    """The longest anchor whose recall leads back to its page.
+
+    Others were said again later, and recall prefers the newer of equals.
+    """
+    best = [(query, memory.recall(query, limit=1)[0]) for query in sorted(anchors, key=len)]
+    return next((pair for pair in reversed(best) if page in pair[1].pages), best[-1])

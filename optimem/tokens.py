@@ -65,9 +65,11 @@ class Counter(Protocol):
     @property
     def name(self) -> str:
         """What `find_counter` knows it by."""
+        ...
 
     def count(self, text: str) -> int:
         """Tokens of `text`, 0 for the empty string."""
+        ...
 
 
 class O200k:

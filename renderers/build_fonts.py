@@ -20,6 +20,7 @@ import zipfile
 from pathlib import Path
 
 import freetype  # type: ignore[import-untyped]
+import freetype.ft_enums as ft  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from fontTools import subset  # type: ignore[import-untyped]
@@ -66,7 +67,7 @@ TALLER = 1.04  # how much joined pieces are stretched, to reach the cell's edge 
 
 def main() -> None:
     """Run as a script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--source", type=Path, nargs="*", help="folders of the whole fonts")
     folders = parser.parse_args().source
     if folders:
@@ -85,7 +86,7 @@ def write_subsets(folders: list[Path]) -> None:
         options.drop_tables += ["FFTM", "DSIG", "GDEF"]
         font = subset.load_font(str(found[0]), options)
         ranges = NARROWED if name == FONTS[-1] else RANGES
-        wanted = {point for point in font.getBestCmap() if _drawable(point, ranges)} - taken
+        wanted = {point for point in font.getBestCmap() or () if _drawable(point, ranges)} - taken
         taken |= wanted
         cutter = subset.Subsetter(options)
         cutter.populate(unicodes=wanted)
@@ -203,8 +204,8 @@ def _load(
     face.set_char_size(round(em * narrow), round(em * low), 72, 72)
     face.set_transform(freetype.Matrix(0x10000, 0, 0, 0x10000), freetype.Vector(shift, 0))
     # Light hinting snaps to rows only. Joined pieces must meet, so they are not hinted.
-    hinting = freetype.FT_LOAD_NO_HINTING if joined else freetype.FT_LOAD_TARGET_LIGHT
-    face.load_char(chr(point), freetype.FT_LOAD_RENDER | hinting)
+    hinting = ft.FT_LOAD_NO_HINTING if joined else ft.FT_LOAD_TARGET_LIGHT
+    face.load_char(chr(point), ft.FT_LOAD_RENDER | hinting)
     return face.glyph
 
 

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from optimem.cli import app
@@ -42,9 +41,7 @@ def demo_table() -> str:
 
 def commands_table() -> str:
     """The README's list of commands, made from their own help."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
-    commands: dict[str, Any] = group.commands
+    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
     lines = ["| command | what it does |", "|---|---|"]
     for name, command in commands.items():
         lines.append(f"| `optimem {name}` | {str(command.help).splitlines()[0]} |")

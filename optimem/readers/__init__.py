@@ -51,7 +51,7 @@ def reader_names() -> list[str]:
 
 @cache
 def _table() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("profiles.json").read_text("utf-8")
+    text = resources.files("optimem.readers").joinpath("profiles.json").read_text("utf-8")
     table: dict[str, Any] = json.loads(text)
     return table
 
