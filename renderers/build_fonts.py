@@ -20,10 +20,13 @@ import zipfile
 from pathlib import Path
 
 import freetype  # type: ignore[import-untyped]
-import freetype.ft_enums as ft  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from fontTools import subset  # type: ignore[import-untyped]
+from freetype.ft_enums import (  # type: ignore[import-untyped]
+    FT_LOAD_FLAGS,
+    FT_LOAD_TARGETS,
+)
 
 from optimem.modes import MODES
 from optimem.renderers.atlas import ATLAS_FILE, PAPERS, Cell, Pixels, hex_boxes
@@ -41,6 +44,11 @@ CONTROLS = (
     "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB "
     "CAN EM SUB ESC FS GS RS US SP DEL"
 ).split()
+
+# freetype-py defines its constants at run time: type checkers only know the tables of them.
+_NO_HINTING = FT_LOAD_FLAGS["FT_LOAD_NO_HINTING"]
+_LIGHT = FT_LOAD_TARGETS["FT_LOAD_TARGET_LIGHT"]
+_RENDER = FT_LOAD_FLAGS["FT_LOAD_RENDER"]
 
 _PICTURES = dict(enumerate(CONTROLS, 0x2400))
 _INK = np.round(15 * (np.arange(256) / 255) ** BOLD).astype(np.uint8)  # by coverage
@@ -204,8 +212,8 @@ def _load(
     face.set_char_size(round(em * narrow), round(em * low), 72, 72)
     face.set_transform(freetype.Matrix(0x10000, 0, 0, 0x10000), freetype.Vector(shift, 0))
     # Light hinting snaps to rows only. Joined pieces must meet, so they are not hinted.
-    hinting = ft.FT_LOAD_NO_HINTING if joined else ft.FT_LOAD_TARGET_LIGHT
-    face.load_char(chr(point), ft.FT_LOAD_RENDER | hinting)
+    hinting = _NO_HINTING if joined else _LIGHT
+    face.load_char(chr(point), _RENDER | hinting)
     return face.glyph
 
 
