@@ -6,7 +6,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS := $(if $(CI),auto,2)
-BENCHES := $(filter-out __init__ report,$(basename $(notdir $(wildcard optimem/bench/*.py))))
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +27,8 @@ lint: .venv/.dev ## Check style, types and the direction of imports
 	$(BIN)/lint-imports
 
 bench: .venv/.dev ## Run every benchmark; each ends with one JSON line
-	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m optimem.bench.$$name; done
+	@set -e; for name in $$($(BIN)/python -c 'import optimem.bench as b; print(*b.BENCHES)'); do \
+	    echo "== $$name"; $(BIN)/optimem bench $$name; done
 
 docs: .venv/.dev ## Make the README's picture and figures anew
 	$(BIN)/optimem demo --json --sheet docs/pages.png | tail -n 1 | $(BIN)/python -m json.tool > docs/bench/demo.json

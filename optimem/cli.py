@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import sys
@@ -268,6 +269,27 @@ def readers(as_json: JsonOption = False) -> None:
         pages = ", ".join(f"{tier} {cost}" for tier, cost in costs[profile.name].items())
         table.add_row(profile.name, window, price, pages)
     out.print(table)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    options: typer.Context,
+    name: Annotated[str, typer.Argument(help="Which one; without it they are listed.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a benchmark, which ends with one JSON line. Further options are passed on to it."""
+    from optimem.bench import BENCHES
+
+    if not name:
+        if as_json:
+            _print_json({"benchmarks": BENCHES})
+        for bench_name, measures in () if as_json else BENCHES.items():
+            out.print(f"{bench_name:12} {measures}", markup=False, highlight=False)
+        return
+    if name not in BENCHES:
+        raise NotFoundError(f"no benchmark is called {name!r}: use one of {', '.join(BENCHES)}")
+    sys.argv = [f"optimem bench {name}", *options.args]
+    importlib.import_module(f"optimem.bench.{name}").main()
 
 
 @app.command()

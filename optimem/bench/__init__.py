@@ -1,1 +1,10 @@
-"""The benchmarks behind every number in the README; each module runs on its own."""
+"""The benchmarks behind every number in the README: `optimem bench NAME`.
+
+Each is a module with a `main()` that prints its ceiling, what it measured as a share of
+it, and last one JSON object (see `optimem.bench.report`).
+"""
+
+BENCHES = {
+    "startup": "how long `import optimem` takes, beside the bare interpreter",
+}
+"""What each benchmark measures, by name."""
