@@ -93,8 +93,7 @@ class Ledger:
         for _ in range(_RETRIES):
             state = self.read()
             self.pages += self._store.page_facts(self._scope, len(self.pages))
-            flushed = set(state.meta.get("flushed", ()))
-            if self._lay_out(state.turns, flushed):
+            if self._lay_out(state.turns):
                 return
             self._builder = None
         raise StoreError("the session is being changed too fast to read: try again")
@@ -105,8 +104,6 @@ class Ledger:
         if page is None or not self._save([page]):
             self._builder = None
             return None
-        flushed = self._store.state(self._scope).meta.get("flushed", [])
-        self._store.set_meta(self._scope, "flushed", [*flushed, page.stop[0]])
         return page
 
     def spent(self, profile: Profile) -> list[int]:
@@ -245,7 +242,7 @@ class Ledger:
             answered.update(facts.answers)
         return False
 
-    def _lay_out(self, length: int, flushed: set[int]) -> bool:
+    def _lay_out(self, length: int) -> bool:
         """Lay out the turns behind the sealed pages; False when others were faster."""
         builder = self._open_builder()
         sealed: list[Page] = []
@@ -257,8 +254,6 @@ class Ledger:
                     if not self._save(sealed):
                         return False
                     sealed = []
-            rest = builder.flush() if entry.position + 1 in flushed else None
-            sealed += [] if rest is None else [rest]
         return not sealed or self._save(sealed)
 
     def _open_builder(self) -> PageBuilder:

@@ -185,10 +185,7 @@ class Memory:
             drafts = [
                 Draft(turn, turn_facts(turn, self._counter), _documents(turn)) for turn in turns
             ]
-            if not self.store.state(self.scope).meta:
-                for key, value in self._settings.items():
-                    self.store.set_meta(self.scope, key, value)
-            self.store.append(self.scope, drafts)
+            self.store.append(self.scope, drafts, self._settings)
         return [turn.id for turn in turns]
 
     def flush(self) -> Page | None:
@@ -326,11 +323,7 @@ class Memory:
         with self._lock:
             self._ledger.sync()
             length = self._position(to) + 1
-            flushed = self.store.state(self.scope).meta.get("flushed", [])
             self.store.rewind(self.scope, length, self._untouched_pages(length), _documents)
-            kept = [position for position in flushed if position <= length]
-            if kept != flushed:
-                self.store.set_meta(self.scope, "flushed", kept)
 
     def fork(self, session: str) -> Memory:
         """A copy of this session under another name; raises ConflictError if it has turns."""
@@ -466,7 +459,7 @@ def _settings(
         "fade": None if style is None else style.fade,
         "caption_tokens": caption_tokens,
     }
-    stored = store.state(scope).meta
+    stored = store.state(scope).settings
     if not stored:
         defaults = {"counter": find_counter(counter).name, "fade": "native", "caption_tokens": 60}
         return {key: defaults[key] if asked[key] is None else asked[key] for key in asked}

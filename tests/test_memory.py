@@ -330,9 +330,20 @@ def test_settings_stay_with_the_session(tmp_path: Path) -> None:
         Memory.open(url, counter="o200k")
 
 
+def test_two_who_begin_a_session_differently_do_not_share_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/m.db"
+    with Memory.open(url, counter="chars") as first, Memory.open(url, counter="o200k") as second:
+        first.append(say("user", "hello"))
+        with pytest.raises(ConflictError, match="open it again"):
+            second.append(say("user", "hi"))
+        assert [turn.text for turn in first.turns()] == ["hello"]
+
+
 def test_looking_at_a_session_that_is_not_there_leaves_no_trace(tmp_path: Path) -> None:
     with Memory.open(f"sqlite:///{tmp_path}/m.db", session="typo") as memory:
         assert memory.stats().turns == 0 and memory.recall("anything") == []
+        assert memory.context("deepseek-ocr", 1000).messages() == []
+        assert memory.flush() is None
         assert memory.store.sessions("default") == []
 
 

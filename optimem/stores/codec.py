@@ -118,12 +118,12 @@ def _unpack(data: bytes) -> Json:
         raise ValueError(str(error)) from None
 
 
-def decode_json(line: str) -> Json:
-    """A JSON value kept as text; raises StoreError on damaged text."""
+def decode_settings(line: str) -> dict[str, Json]:
+    """What a session was begun with; raises StoreError on damaged text."""
     try:
-        return json.loads(line)
-    except ValueError as error:
-        raise StoreError(f"a value in the store is damaged: {error}") from None
+        return dict(json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"a session's settings in the store are damaged: {error}") from None
 
 
 def decode_plan(line: str) -> Plan:

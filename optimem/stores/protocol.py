@@ -6,7 +6,7 @@ missing one is rebuilt; a missing turn is an error. Every call takes the scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,7 +35,7 @@ class SessionState:
         generation: rises when something already stored is taken away (rewind, forget).
         documents: stretches of text in the search index.
         terms: how many terms they have together.
-        meta: what the session was set up with.
+        settings: what the session was begun with.
     """
 
     turns: int = 0
@@ -43,7 +43,7 @@ class SessionState:
     generation: int = 0
     documents: int = 0
     terms: int = 0
-    meta: dict[str, Json] = field(default_factory=dict)
+    settings: dict[str, Json] = field(default_factory=dict)
 
 
 class Store(Protocol):
@@ -52,24 +52,24 @@ class Store(Protocol):
     url: str
 
     def state(self, scope: Scope) -> SessionState:
-        """Counters and meta; all zero for a session that does not exist."""
+        """Counters and settings; all zero for a session that does not exist."""
         ...
 
     def sessions(self, namespace: str) -> list[str]:
         """Names of the sessions in a namespace, in alphabetical order."""
         ...
 
-    def set_meta(self, scope: Scope, key: str, value: Json) -> None:
-        """Keep a JSON value with the session, creating the session if need be."""
-        ...
-
-    def append(self, scope: Scope, drafts: Sequence[Draft]) -> list[int]:
+    def append(
+        self, scope: Scope, drafts: Sequence[Draft], settings: Mapping[str, Json]
+    ) -> list[int]:
         """Add turns at the end, all or none; returns their positions.
 
-        A turn whose id is already there with the same content keeps its place.
+        A turn whose id is already there with the same content keeps its place. The
+        settings are kept with a session's first turn.
 
         Raises:
-            ConflictError: the id is there with other content.
+            ConflictError: the id is there with other content, or the session was begun
+                with other settings.
         """
         ...
 
@@ -138,7 +138,10 @@ class Store(Protocol):
         ...
 
     def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
-        """Store a plan if the stored one still is `past`; returns whether it was."""
+        """Store a plan if the stored one still is `past`; returns whether it was.
+
+        A session that does not exist keeps nothing, and nobody else plans for it: true.
+        """
         ...
 
     def blob(self, scope: Scope, key: str) -> bytes | None:
@@ -146,7 +149,10 @@ class Store(Protocol):
         ...
 
     def put_blob(self, scope: Scope, key: str, value: bytes) -> bytes:
-        """Keep bytes unless the key has some; returns those of the first writer."""
+        """Keep bytes unless the key has some; returns those of the first writer.
+
+        A session that does not exist keeps nothing and gets its own bytes back.
+        """
         ...
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:

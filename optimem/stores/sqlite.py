@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,10 +29,7 @@ CREATE TABLE session (
     id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
     turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
     documents INTEGER NOT NULL DEFAULT 0, terms INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (namespace, name));
-CREATE TABLE meta (
-    session INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
-    PRIMARY KEY (session, key)) WITHOUT ROWID;
+    settings TEXT NOT NULL, UNIQUE (namespace, name));
 CREATE TABLE turn (
     key INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, position INTEGER NOT NULL,
     id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
@@ -108,28 +105,21 @@ class SQLiteStore:
     def state(self, scope: Scope) -> SessionState:
         with self._read() as db:
             row = db.execute(
-                "SELECT id, turns, generation, documents, terms,"
-                " (SELECT count(*) FROM page WHERE session = session.id)"
+                "SELECT turns, (SELECT count(*) FROM page WHERE session = session.id),"
+                " generation, documents, terms, settings"
                 " FROM session WHERE namespace = ? AND name = ?",
                 _names(scope),
             ).fetchone()
-            if row is None:
-                return SessionState()
-            key, turns, generation, documents, terms, pages = row
-            pairs = db.execute("SELECT key, value FROM meta WHERE session = ?", (key,)).fetchall()
-        meta = {name: codec.decode_json(value) for name, value in pairs}
-        return SessionState(turns, pages, generation, documents, terms, meta)
+        if row is None:
+            return SessionState()
+        *counters, settings = row
+        return SessionState(*counters, codec.decode_settings(settings))
 
     def sessions(self, namespace: str) -> list[str]:
         rows = self._rows(
             "SELECT name FROM session WHERE namespace = ? ORDER BY name", (_text(namespace),)
         )
         return [_untext(name) for (name,) in rows]
-
-    def set_meta(self, scope: Scope, key: str, value: Json) -> None:
-        with self._write() as db:
-            row = (self._session(db, scope), key, dump_json(value))
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", row)
 
     def drop(self, scope: Scope) -> int:
         with self._write() as db:
@@ -142,7 +132,7 @@ class SQLiteStore:
             # FTS5 can only take back rows whose terms it is given; those of a whole session
             # are listed in the index itself.
             self._unindex_session(db, key)
-            for table in ("turn", "page", "plan", "blob", "meta"):
+            for table in ("turn", "page", "plan", "blob"):
                 db.execute(f"DELETE FROM {table} WHERE session = ?", (key,))
             db.execute("DELETE FROM session WHERE id = ?", (key,))
             return count
@@ -156,9 +146,9 @@ class SQLiteStore:
             if db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]:
                 raise ConflictError(f"session {target.session!r} already has turns: name another")
             db.execute(
-                "UPDATE session SET (turns, generation, documents, terms) ="
-                " (SELECT turns, generation, documents, terms FROM session WHERE id = ?)"
-                " WHERE id = ?",
+                "UPDATE session SET (turns, generation, documents, terms, settings) ="
+                " (SELECT turns, generation, documents, terms, settings FROM session"
+                " WHERE id = ?) WHERE id = ?",
                 (source, key),
             )
             db.execute(
@@ -167,19 +157,19 @@ class SQLiteStore:
                 " WHERE session = ? ORDER BY position",
                 (key, source),
             )
-            for table, columns in (("page", "number, facts, body"), ("meta", "key, value")):
-                db.execute(
-                    f"INSERT OR REPLACE INTO {table} SELECT ?, {columns} FROM {table}"
-                    " WHERE session = ?",
-                    (key, source),
-                )
+            db.execute(
+                "INSERT INTO page SELECT ?, number, facts, body FROM page WHERE session = ?",
+                (key, source),
+            )
             self._copy_index(db, source, key)
 
     # The log
 
-    def append(self, scope: Scope, drafts: Sequence[Draft]) -> list[int]:
+    def append(
+        self, scope: Scope, drafts: Sequence[Draft], settings: Mapping[str, Json]
+    ) -> list[int]:
         with self._write() as db:
-            key = self._session(db, scope)
+            key = self._session(db, scope, settings)
             start = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]
             positions, documents, terms = [], 0, 0
             position = start
@@ -264,9 +254,9 @@ class SQLiteStore:
         self, scope: Scope, pages: Sequence[tuple[Page, PageFacts]], generation: int
     ) -> bool:
         with self._write() as db:
-            key = self._session(db, scope)
-            now = db.execute("SELECT generation FROM session WHERE id = ?", (key,)).fetchone()[0]
-            if now != generation:
+            key = self._find(db, scope)
+            row = db.execute("SELECT generation FROM session WHERE id = ?", (key,)).fetchone()
+            if row is None or row[0] != generation:
                 return False
             db.executemany(
                 "INSERT OR IGNORE INTO page VALUES (?, ?, ?, ?)",
@@ -304,7 +294,9 @@ class SQLiteStore:
 
     def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
         with self._write() as db:
-            key = self._session(db, scope)
+            key = self._find(db, scope)
+            if key is None:
+                return True
             where = "session = ? AND name = ?"
             row = db.execute(f"SELECT body FROM plan WHERE {where}", (key, name)).fetchone()
             if (row and row[0]) != (past and past.to_json()):
@@ -322,7 +314,9 @@ class SQLiteStore:
 
     def put_blob(self, scope: Scope, key: str, value: bytes) -> bytes:
         with self._write() as db:
-            session = self._session(db, scope)
+            session = self._find(db, scope)
+            if session is None:
+                return value
             db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", (session, key, value))
             row = db.execute(
                 "SELECT value FROM blob WHERE session = ? AND key = ?", (session, key)
@@ -331,7 +325,7 @@ class SQLiteStore:
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
         with self._write() as db:
-            session = self._session(db, scope)
+            session = self._find(db, scope)
             pairs = [(session, key) for key in keys]
             db.executemany("DELETE FROM blob WHERE session = ? AND key = ?", pairs)
 
@@ -505,14 +499,23 @@ class SQLiteStore:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def _session(self, db: sqlite3.Connection, scope: Scope) -> int:
-        key = self._find(db, scope)
-        if key is None:
+    def _session(
+        self, db: sqlite3.Connection, scope: Scope, settings: Mapping[str, Json] | None = None
+    ) -> int:
+        row = db.execute(
+            "SELECT id, settings FROM session WHERE namespace = ? AND name = ?", _names(scope)
+        ).fetchone()
+        if row is None:
             cursor = db.execute(
-                "INSERT INTO session (namespace, name) VALUES (?, ?)", _names(scope)
+                "INSERT INTO session (namespace, name, settings) VALUES (?, ?, ?)",
+                (*_names(scope), dump_json(dict(settings or {}))),
             )
-            key = int(cursor.lastrowid or 0)
-        return key
+            return int(cursor.lastrowid or 0)
+        if settings is not None and codec.decode_settings(row[1]) != settings:
+            raise ConflictError(
+                f"session {scope.session!r} was meanwhile begun with other settings: open it again"
+            )
+        return int(row[0])
 
     # Connections
 
