@@ -112,8 +112,9 @@ class SQLiteStore:
             ).fetchone()
         if row is None:
             return SessionState()
-        *counters, settings = row
-        return SessionState(*counters, codec.decode_settings(settings))
+        turns, pages, generation, documents, terms, settings = row
+        kept = codec.decode_settings(settings)
+        return SessionState(turns, pages, generation, documents, terms, kept)
 
     def sessions(self, namespace: str) -> list[str]:
         rows = self._rows(
