@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.renderers.clusters import CLUSTERS
 
 Cell = tuple[int, int]  # width and height in pixels
 Fade = Literal["native", "area"]
@@ -67,6 +68,20 @@ class Atlas:
     def widths(self, codepoints: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
         """Cells that each code point takes: 1 or 2."""
         return self._widths[_checked(codepoints)]
+
+    def cells(self, text: str) -> npt.NDArray[np.uint8]:
+        """Cells that each character takes: 1, 2, or 0 if it joins the character before it.
+
+        Depends on the text alone, never on which fonts a machine has. Text may be cut in
+        front of any character that takes cells: both pieces keep their cells.
+        """
+        if text.isascii():
+            return np.ones(len(text), np.uint8)
+        codepoints = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        cells = self._widths[codepoints]
+        for cluster in CLUSTERS.finditer(text):
+            cells[cluster.start() + 1 : cluster.end()] = 0
+        return cells
 
     def slots(self, codepoints: npt.NDArray[np.uint32]) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
