@@ -177,7 +177,7 @@ def context(
         "budget": made.budget,
         "context_tokens": made.tokens,
         "text_tokens": made.text_tokens,
-        "tiers": [tier.label for tier in made.plan.tiers],
+        "tiers": {tier.label: count for tier, count in made.plan.counts().items()},
         "text_turns": kinds.count("turn"),
         "epoch": made.plan.epoch,
         "output": None if output is None else str(output),

@@ -127,7 +127,7 @@ class ContextBuilder:
             plans = self._store.plans(self._scope)
             past = plans.get(name)
             situation = self._situation(profile, budget, extra, past, now)
-            plan = self._policy.apply(situation, past or Plan())
+            plan = self._policy.apply(situation, past or Plan()).settled()
             if plan == past:
                 break
             # Another worker may have planned meanwhile: then its plan is the past one.
@@ -156,6 +156,7 @@ class ContextBuilder:
     ) -> Situation:
         ledger = self._ledger
         spent = ledger.spent(profile)
+        gone = 0 if past is None else past.gone
         marker = _FORGOTTEN.format(turns=len(ledger.turns))
         kept = None
         if past is not None:
@@ -163,8 +164,8 @@ class ContextBuilder:
             if past.overflow:
                 kept += self._rest(profile, past).tokens
         return Situation(
-            pages=list(self._candidates(profile, now)),
-            frontiers=ledger.frontiers(profile),
+            pages=list(self._candidates(profile, gone, now)),
+            frontiers=ledger.frontiers(profile, gone),
             overflow=None if budget is None else ledger.overflow(profile),
             past=kept,
             turns=len(ledger.turns),
@@ -172,19 +173,21 @@ class ContextBuilder:
             legend=self._note(profile, _LEGEND).tokens,
             marker=self._note(profile, marker).tokens,
             budget=budget,
+            gone=gone,
         )
 
-    def _candidates(self, profile: Profile, now: float | None) -> Iterator[Candidate]:
+    def _candidates(self, profile: Profile, gone: int, now: float | None) -> Iterator[Candidate]:
         turns = self._ledger.turns
         spent = self._ledger.spent(profile)
         moment = time.time() if now is None else now
-        for page, costs in zip(self._ledger.pages, self._ledger.costs(profile), strict=True):
+        costs = self._ledger.costs(profile)
+        for page in self._ledger.pages[gone:]:
             facts = turns[page.stop - 1] if page.stop else None
             then = facts.time if facts is not None else None
             yield Candidate(
                 number=page.number,
                 stop=page.stop,
-                costs=costs,
+                costs=costs[page.number],
                 turns=len(turns) - page.stop,
                 tokens=spent[-1] - spent[page.stop],
                 seconds=0.0 if then is None else max(moment - then, 0.0),
@@ -210,14 +213,13 @@ class ContextBuilder:
     def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
         if any(tier.is_mode for tier in plan.tiers):
             yield self._note(profile, _LEGEND)
-        gone = sum(tier == Tier.FORGOTTEN for tier in plan.tiers)
-        if gone:
-            turns = self._ledger.pages[gone - 1].stop - self._ledger.head
+        if plan.gone:
+            turns = self._ledger.pages[plan.gone - 1].stop - self._ledger.head
             note = self._note(profile, _FORGOTTEN.format(turns=turns))
             # Counted for the largest number that it may come to say.
             most = _FORGOTTEN.format(turns=len(self._ledger.turns))
             yield Segment("note", self._note(profile, most).tokens, note.text)
-        for page, tier in zip(self._ledger.pages, plan.tiers, strict=False):
+        for page, tier in zip(self._ledger.pages[plan.gone :], plan.tiers, strict=False):
             if tier == Tier.FORGOTTEN:
                 continue
             if tier == Tier.TEXT:
@@ -237,7 +239,7 @@ class ContextBuilder:
                     yield Segment("attachment", cost, page=page.number, tier=size_as, mark=mark)
 
     def _rest(self, profile: Profile, plan: Plan) -> Segment:
-        text = self._ledger.rest(len(plan.tiers), plan.frontier)
+        text = self._ledger.rest(plan.pages, plan.frontier)
         return Segment("rest", self._note(profile, text).tokens, text)
 
     def _note(self, profile: Profile, text: str) -> Segment:
@@ -260,8 +262,8 @@ class ContextBuilder:
     def _drop_hidden(self, past: Plan | None, plan: Plan, others: list[Plan]) -> None:
         if past is None:
             return
-        shown = {(n, tier) for p in [plan, *others] for n, tier in enumerate(p.tiers)}
-        hidden = {pair for pair in enumerate(past.tiers) if pair[1].is_mode} - shown
+        shown = {pair for each in (plan, *others) for pair in enumerate(each.tiers, each.gone)}
+        hidden = {pair for pair in enumerate(past.tiers, past.gone) if pair[1].is_mode} - shown
         if hidden:
             self._drop({(self._ledger.pages[n].hash, tier) for n, tier in hidden})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -124,10 +123,10 @@ def _measure(memory: Memory, demo: Demo, percent: int) -> None:
             "text_tokens": context.text_tokens,
             "context_tokens": context.tokens,
             "ratio": round(context.text_tokens / context.tokens, 2),
-            "forgotten": sum(tier == Tier.FORGOTTEN for tier in context.plan.tiers),
+            "forgotten": context.plan.gone,
         }
         if reader == next(iter(READERS)):
-            demo.tiers = dict(Counter(tier.label for tier in context.plan.tiers))
+            demo.tiers = {tier.label: n for tier, n in context.plan.counts().items()}
             demo.tiers["text turns"] = demo.turns - context.plan.frontier
     demo.growth[percent] = row
 

@@ -75,9 +75,9 @@ class Ledger:
         self._builder: PageBuilder | None = None
         self._calls: dict[str, int] = {}
         self._joined: set[int] = set()  # positions between a call and its result
-        self._spent: dict[str, list[int]] = {}  # by reader: tokens in front of each position
+        self._spent: dict[Profile, list[int]] = {}  # by reader: tokens in front of each position
         self._rests: dict[tuple[int, int], str] = {}  # by pages and frontier
-        self._costs: dict[str, list[Mapping[Tier, int]]] = {}  # by reader: of each page
+        self._costs: dict[Profile, list[Mapping[Tier, int]]] = {}  # by reader: of each page
 
     def read(self) -> SessionState:
         """Catch up with the log alone."""
@@ -108,7 +108,7 @@ class Ledger:
 
     def spent(self, profile: Profile) -> list[int]:
         """Tokens of the turns in front of each position, for one reader; one longer than turns."""
-        sums = self._spent.setdefault(profile.name, [0])
+        sums = self._spent.setdefault(profile, [0])
         for facts in self.turns[len(sums) - 1 :]:
             cost = 0
             if facts is not None:
@@ -122,7 +122,7 @@ class Ledger:
 
         A mode that would cost more than the page's text is left out: never larger than text.
         """
-        known = self._costs.setdefault(profile.name, [])
+        known = self._costs.setdefault(profile, [])
         for page in self.pages[len(known) :]:
             text = profile.text_cost(page.tokens) + self._faded(profile, page, Tier.LARGE)
             costs = {Tier.TEXT: text, Tier.FORGOTTEN: 0}
@@ -139,15 +139,19 @@ class Ledger:
         facts = self.turns[mark.position] if mark.position < len(self.turns) else None
         return facts.images[mark.index] if facts is not None else None
 
-    def frontiers(self, profile: Profile) -> list[Frontier]:
-        """Where pages may end and text begin; the newest turn always is text."""
+    def frontiers(self, profile: Profile, gone: int = 0) -> list[Frontier]:
+        """Where pages may end and text begin behind the first `gone` pages.
+
+        The newest turn always is text.
+        """
         spent = self.spent(profile)
-        stops = [page.stop for page in self.pages]
-        found = [Frontier(0, self.head, spent[-1] - spent[self.head])]
+        start = self.boundary(self.pages[gone - 1].stop) if gone else self.head
+        found = [Frontier(gone, start, spent[-1] - spent[start])]
+        stops = [page.stop for page in self.pages[gone:]]
         for stop in stops:
             start = self.boundary(min(stop, len(self.turns) - 1))
             if start > found[-1].start:
-                pages = bisect_left(stops, start) + 1
+                pages = gone + bisect_left(stops, start) + 1
                 found.append(Frontier(pages, start, spent[-1] - spent[start]))
         return found
 

@@ -17,7 +17,6 @@ import threading
 import time as clock
 import uuid
 from bisect import bisect_left
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -340,7 +339,7 @@ class Memory:
         with self._lock:
             self._ledger.sync()
             tiers = {
-                name: dict(Tally(tier.label for tier in plan.tiers))
+                name: {tier.label: count for tier, count in plan.counts().items()}
                 for name, plan in self.store.plans(self.scope).items()
             }
             return Stats(

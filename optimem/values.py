@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from optimem.modes import Tier
@@ -255,29 +256,56 @@ class Plan:
     """What a reader is shown: a tier for each page of the prefix, then text.
 
     Attributes:
-        tiers: one for each page from the first; pages behind them are not shown, since
-            their turns still stand as text.
+        tiers: one for each page from number `gone` on; pages behind them are not shown,
+            since their turns still stand as text.
         frontier: position of the first turn that stands whole as text.
         overflow: the turns before `frontier` run on behind the last shown page, and that
             rest is shown as text: only when one exchange does not fit beside the pages.
         epoch: counts the plans of this reader and budget.
+        gone: how many leading pages are forgotten; they are no longer planned for, so
+            that a long session costs no more than a short one.
     """
 
     tiers: tuple[Tier, ...] = ()
     frontier: int = 0
     overflow: bool = False
     epoch: int = 0
+    gone: int = 0
+
+    @property
+    def pages(self) -> int:
+        """How many pages the plan decides on, forgotten ones included."""
+        return self.gone + len(self.tiers)
+
+    def tier(self, number: int) -> Tier:
+        """Where a page stands: text if the plan does not reach it."""
+        if number < self.gone:
+            return Tier.FORGOTTEN
+        return self.tiers[number - self.gone] if number < self.pages else Tier.TEXT
+
+    def counts(self) -> dict[Tier, int]:
+        """How many pages are in each tier, the most faded first."""
+        found = Counter(self.tiers)
+        found[Tier.FORGOTTEN] += self.gone
+        return {tier: found[tier] for tier in sorted(found, reverse=True) if found[tier]}
+
+    def settled(self) -> Plan:
+        """The same plan with its leading forgotten pages counted in `gone`."""
+        forgotten = next(
+            (n for n, tier in enumerate(self.tiers) if tier != Tier.FORGOTTEN), len(self.tiers)
+        )
+        return replace(self, tiers=self.tiers[forgotten:], gone=self.gone + forgotten)
 
     def to_json(self) -> str:
         """One line of JSON, the same for equal plans."""
         tiers = [tier.label for tier in self.tiers]
-        return dump_json([tiers, self.frontier, self.overflow, self.epoch])
+        return dump_json([self.gone, tiers, self.frontier, self.overflow, self.epoch])
 
     @classmethod
     def from_json(cls, line: str) -> Plan:
         """The inverse of `to_json`."""
-        tiers, frontier, overflow, epoch = json.loads(line)
-        return cls(tuple(Tier.parse(label) for label in tiers), frontier, overflow, epoch)
+        gone, tiers, frontier, overflow, epoch = json.loads(line)
+        return cls(tuple(Tier.parse(label) for label in tiers), frontier, overflow, epoch, gone)
 
 
 @dataclass(frozen=True, slots=True)

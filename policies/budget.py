@@ -100,7 +100,7 @@ def _forget(situation: Situation, plan: Plan, budget: int) -> Plan:
     """Drop pages out of the context, the oldest first, until it fits or none is left."""
     tiers = list(plan.tiers)
     excess = situation.tokens(plan) - budget
-    if excess > 0 and Tier.FORGOTTEN not in tiers:
+    if excess > 0 and not situation.gone and Tier.FORGOTTEN not in tiers:
         excess += situation.marker
     for number, page in enumerate(situation.pages[: len(tiers)]):
         if excess <= 0:

@@ -71,6 +71,7 @@ class AgeDecay:
         """Fade every page to its age and move the frontier behind the last faded one."""
         wishes = [self._tier(page) for page in situation.pages]
         shown = next((n for n, tier in enumerate(wishes) if tier == Tier.TEXT), len(wishes))
+        shown += situation.gone
         left = 0 if plan.overflow else plan.frontier  # what left the text does not come back
         frontier = max(
             (end for end in situation.frontiers if end.pages <= shown or end.start <= left),

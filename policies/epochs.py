@@ -54,6 +54,6 @@ class Epochs:
         for step in self.steps:
             plan = step.apply(situation, plan)
         plain = situation.move(Plan(), situation.frontiers[0])
-        if not past.tiers and situation.tokens(plain) <= situation.tokens(plan):
+        if not past.pages and situation.tokens(plain) <= situation.tokens(plan):
             plan = plain  # imaging does not pay
-        return replace(plan, epoch=past.epoch + 1)
+        return replace(plan.settled(), epoch=past.epoch + 1)

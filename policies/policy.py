@@ -56,7 +56,7 @@ class Frontier:
     """A place where pages may end and text begin, never inside a call and its results.
 
     Attributes:
-        pages: how many pages are shown in front of it.
+        pages: how many pages stand in front of it, forgotten ones included.
         start: position of the first turn that stands as text.
         tokens: what the text from there on costs.
         overflow: part of the text before `start` is on no page yet, and is counted.
@@ -73,7 +73,7 @@ class Situation:
     """Everything that a plan may depend on.
 
     Attributes:
-        pages: the sealed pages, oldest first.
+        pages: the sealed pages from number `gone` on, oldest first.
         frontiers: the possible ends of the pages, by rising `start`; the first shows none.
         overflow: the frontier behind an exchange that pages hold but for its end.
         past: what the text costs behind the past plan's frontier, None without a past plan.
@@ -82,6 +82,7 @@ class Situation:
         legend: tokens of the note that stands before pages.
         marker: tokens of the note that says how much is forgotten.
         budget: the most tokens that the context may have; None for no limit.
+        gone: how many pages were forgotten by the past plan, and stay so.
     """
 
     pages: Sequence[Candidate]
@@ -93,6 +94,7 @@ class Situation:
     legend: int = 0
     marker: int = 0
     budget: int | None = None
+    gone: int = 0
 
     def frontier(self, plan: Plan) -> Frontier:
         """The frontier that a plan of this situation stands at."""
@@ -105,13 +107,14 @@ class Situation:
         """What a context by this plan costs; `text` overrides the cost behind its frontier."""
         pages = sum(page.costs[tier] for page, tier in zip(self.pages, plan.tiers, strict=False))
         notes = self.legend if any(tier.is_mode for tier in plan.tiers) else 0
-        notes += self.marker if Tier.FORGOTTEN in plan.tiers else 0
+        notes += self.marker if self.gone or Tier.FORGOTTEN in plan.tiers else 0
         return self.fixed + notes + pages + (self.frontier(plan).tokens if text is None else text)
 
     def move(self, plan: Plan, frontier: Frontier) -> Plan:
         """The plan with its frontier moved; pages that come into sight start at their coarsest."""
-        tiers = plan.tiers[: frontier.pages]
-        tiers += tuple(page.coarsest for page in self.pages[len(tiers) : frontier.pages])
+        shown = frontier.pages - self.gone
+        tiers = plan.tiers[:shown]
+        tiers += tuple(page.coarsest for page in self.pages[len(tiers) : shown])
         return replace(plan, tiers=tiers, frontier=frontier.start, overflow=frontier.overflow)
 
 

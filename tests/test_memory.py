@@ -74,7 +74,7 @@ def page_part(context: Context) -> str:
 
 def shown_text(memory: Memory, context: Context) -> str:
     """What the pages, page texts and rest of a context say, joined."""
-    pieces = [memory.page(n).text for n in range(len(context.plan.tiers))]
+    pieces = [memory.page(n).text for n in range(context.plan.pages)]
     rest = [
         segment.text.partition(", as text: ")[2]
         for segment in context.segments
@@ -207,8 +207,8 @@ def test_forgotten_pages_leave_one_line_that_counts_their_turns() -> None:
         for number in range(40):
             memory.append(say("user", words(400, number)))
         context = memory.context("openai:gpt-6-astra", 20_000)
-        gone = sum(tier == Tier.FORGOTTEN for tier in context.plan.tiers)
-        assert gone > 0
+        gone = context.plan.gone
+        assert gone > 0 and Tier.FORGOTTEN not in context.plan.tiers
         notes = [s.text for s in context.segments if "no longer shown" in s.text]
         assert len(notes) == 1
         turns = int(notes[0].split()[0])
