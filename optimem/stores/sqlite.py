@@ -105,7 +105,8 @@ class SQLiteStore:
     def state(self, scope: Scope) -> SessionState:
         with self._read() as db:
             row = db.execute(
-                "SELECT turns, (SELECT count(*) FROM page WHERE session = session.id),"
+                "SELECT turns,"
+                " (SELECT coalesce(max(number) + 1, 0) FROM page WHERE session = session.id),"
                 " generation, documents, terms, settings"
                 " FROM session WHERE namespace = ? AND name = ?",
                 _names(scope),
@@ -169,6 +170,8 @@ class SQLiteStore:
     def append(
         self, scope: Scope, drafts: Sequence[Draft], settings: Mapping[str, Json]
     ) -> list[int]:
+        if not drafts:
+            return []
         with self._write() as db:
             key = self._session(db, scope, settings)
             start = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]
@@ -539,13 +542,11 @@ class SQLiteStore:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._db
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
+                    self._db.execute("COMMIT")
+                finally:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
                 raise StoreError(f"cannot write {self.url}: {_reason(error)}") from None
 
 
@@ -557,7 +558,8 @@ def _index_rows(session: int, key: int, documents: Documents) -> Iterator[tuple[
 
 
 def _term(session: int | None, term: str) -> str:
-    return f"{session}_{term}"
+    """A term as it stands in the index, where no term has a lone surrogate."""
+    return f"{session}_{term}".encode("utf-8", "replace").decode()
 
 
 def _names(scope: Scope) -> tuple[bytes, bytes]:

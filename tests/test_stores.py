@@ -1,0 +1,422 @@
+"""What every home of a memory promises: one suite, run over each of them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from optimem.errors import ConflictError, NotFoundError, StoreError
+from optimem.messages import parse
+from optimem.modes import Tier
+from optimem.recall import index_documents, searchable
+from optimem.stores import Documents, Draft, SessionState, Store, open_store
+from optimem.values import Page, PageFacts, Plan, Scope, Span, Turn, TurnFacts
+
+HOMES = ("memory", "sqlite")
+MINE = Scope("acme", "42")
+SETTINGS = {"counter": "chars", "caption_tokens": 60}
+HOSTILE = [
+    "",
+    "a:b",
+    "a",
+    "{x}",
+    "x}",
+    "two\nlines\r\n",
+    "nul\x00inside",
+    "nul",
+    "\ud800 lone",
+    "emoji 🧠👩‍👩‍👧",
+    "%s %d *?[a-z]",
+    "'; DROP TABLE turn; --",
+    "long " * 2000,
+    "é",  # composed; the next is the same letter in two code points, another name
+    "e\u0301",
+    "../../etc/passwd",
+]
+
+
+@pytest.fixture(params=HOMES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'memory.db'}"}
+    opened = open_store(urls[request.param])
+    yield opened
+    opened.close()
+
+
+def documents(turn: Turn) -> Documents:
+    return index_documents(searchable(turn))
+
+
+def draft(text: str, id: str, time: float | None = 1.5) -> Draft:
+    turn = parse({"role": "user", "content": text}, id=id, time=time)
+    return Draft(turn, TurnFacts("user", len(text), time), documents(turn))
+
+
+def fill(store: Store, scope: Scope, *texts: str) -> list[int]:
+    drafts = [draft(text, f"t{number}") for number, text in enumerate(texts)]
+    return store.append(scope, drafts, SETTINGS)
+
+
+def add(store: Store, *drafts: Draft) -> list[int]:
+    return store.append(MINE, drafts, SETTINGS)
+
+
+def page(number: int, text: str = "words") -> tuple[Page, PageFacts]:
+    spans = (Span(number, "user", 0, len(text), True, True),)
+    made = Page(number, (text,), spans, (), (number + 1, 0), "style")
+    return made, PageFacts(number, made.hash, number, number, number + 1, 7, ("a/b_c.py:12",), 9)
+
+
+def texts(store: Store, scope: Scope) -> dict[int, str]:
+    return {entry.position: entry.turn.text for entry in store.entries(scope)}
+
+
+def found(store: Store, scope: Scope, term: str) -> list[int]:
+    return sorted(position for position, _ in store.postings(scope, term))
+
+
+def test_an_unknown_session_is_empty(store: Store) -> None:
+    assert store.state(MINE) == SessionState()
+    assert store.sessions("acme") == []
+    assert list(store.entries(MINE)) == store.turn_facts(MINE) == store.page_facts(MINE) == []
+    assert store.position(MINE, "t0") is store.page(MINE, 0) is store.blob(MINE, "k") is None
+    assert store.plans(MINE) == store.frequencies(MINE, ["word"]) == {}
+    assert store.completions(MINE, "", 9) == store.postings(MINE, "word") == []
+    assert store.lengths(MINE, [0]) == {}
+    assert set(store.size(MINE).values()) == {0}
+    assert store.drop(MINE) == store.erase(MINE, [0], 0, documents) == 0
+    store.rewind(MINE, 0, 0, documents)
+    assert store.sessions("acme") == []
+
+
+def test_turns_come_back_exactly_and_in_order(store: Store) -> None:
+    said = ["one", "two " * 500, "NUL \x00 and \ud800 and 🧠", ""]
+    drafts = [draft(text, f"id {n}", None if n == 1 else n / 3) for n, text in enumerate(said)]
+    assert add(store, *drafts[:3]) == [0, 1, 2]
+    assert add(store, *drafts[3:]) == [3]
+    entries = list(store.entries(MINE))
+    assert [entry.turn for entry in entries] == [draft.turn for draft in drafts]
+    assert [entry.position for entry in entries] == [0, 1, 2, 3]
+    assert [entry.position for entry in store.entries(MINE, 1, 3)] == [1, 2]
+    assert list(store.entries(MINE, 2, 2)) == list(store.entries(MINE, 4)) == []
+    assert store.turn_facts(MINE, 2) == [(n, drafts[n].facts) for n in (2, 3)]
+    assert store.position(MINE, "id 2") == 2
+    assert store.state(MINE).turns == 4
+    assert add(store) == []
+
+
+def test_a_long_log_is_read_in_order(store: Store) -> None:
+    fill(store, MINE, *(f"turn number {number}" for number in range(300)))
+    walked = [entry.turn.text for entry in store.entries(MINE, 7)]
+    assert walked == [f"turn number {number}" for number in range(7, 300)]
+
+
+def test_a_retried_append_changes_nothing(store: Store) -> None:
+    fill(store, MINE, "one", "two")
+    before = store.state(MINE)
+    again = [draft("two", "t1", 99.0), draft("one", "t0")]
+    assert add(store, *again) == [1, 0]
+    assert store.state(MINE) == before
+    assert next(store.entries(MINE, 1)).turn.time == 1.5
+    assert add(store, draft("new", "n"), draft("new", "n")) == [2, 2]
+    assert texts(store, MINE) == {0: "one", 1: "two", 2: "new"}
+
+
+def test_a_taken_id_refuses_the_whole_append(store: Store) -> None:
+    fill(store, MINE, "one")
+    before = store.state(MINE)
+    with pytest.raises(ConflictError, match="other content"):
+        add(store, draft("new", "n"), draft("another", "t0"))
+    with pytest.raises(ConflictError):
+        add(store, draft("new", "n"), draft("newer", "n"))
+    assert store.state(MINE) == before
+    assert texts(store, MINE) == {0: "one"}
+    assert found(store, MINE, "new") == []
+    assert store.position(MINE, "n") is None
+
+
+def test_settings_are_those_of_the_first_append(store: Store) -> None:
+    settings = {"counter": "\ud800 é", "nested": [1, 2.5, None]}
+    assert store.append(MINE, [], settings) == []
+    assert store.state(MINE) == SessionState()
+    store.append(MINE, [draft("one", "t0")], settings)
+    with pytest.raises(ConflictError, match="other settings"):
+        store.append(MINE, [draft("two", "t1")], {**settings, "counter": "o200k"})
+    assert store.state(MINE).settings == settings
+    assert texts(store, MINE) == {0: "one"}
+    assert store.sessions("acme") == ["42"]
+
+
+def test_what_is_derived_needs_a_session(store: Store) -> None:
+    assert not store.add_pages(MINE, [page(0)], 0)
+    assert store.swap_plan(MINE, "reader", Plan(), None)
+    assert store.put_blob(MINE, "png", b"pixels") == b"pixels"
+    store.drop_blobs(MINE, ["png"])
+    assert store.state(MINE) == SessionState()
+    assert store.plans(MINE) == {}
+    assert store.blob(MINE, "png") is None
+    assert store.sessions("acme") == []
+
+
+def test_rewind_takes_back_turns_pages_plans_and_search(store: Store) -> None:
+    fill(store, MINE, "red fox", "green fox", "blue fox")
+    store.add_pages(MINE, [page(0), page(1)], 0)
+    store.swap_plan(MINE, "reader", Plan((Tier.TINY,)), None)
+    store.rewind(MINE, 1, 1, documents)
+    state = store.state(MINE)
+    assert (state.turns, state.pages, state.generation, state.documents) == (1, 1, 1, 1)
+    assert texts(store, MINE) == {0: "red fox"}
+    assert store.plans(MINE) == {}
+    assert store.page(MINE, 1) is None
+    assert found(store, MINE, "fox") == [0]
+    assert found(store, MINE, "blue") == store.completions(MINE, "blu", 9) == []
+    assert add(store, draft("new", "t2")) == [1]
+    assert found(store, MINE, "new") == [1]
+
+
+def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> None:
+    fill(store, MINE, "red fox", "green fox", "blue fox")
+    store.add_pages(MINE, [page(0), page(1)], 0)
+    store.swap_plan(MINE, "reader", Plan((Tier.TINY,)), None)
+    store.put_blob(MINE, "png", b"pixels")
+    assert store.erase(MINE, [1, 2, 9], 1, documents) == 2
+    assert store.erase(MINE, [1], 1, documents) == 0
+    state = store.state(MINE)
+    assert (state.turns, state.pages, state.documents, state.terms) == (3, 1, 1, 2)
+    assert state.generation > 0
+    assert texts(store, MINE) == {0: "red fox"}
+    assert [position for position, _ in store.turn_facts(MINE)] == [0]
+    assert store.position(MINE, "t1") is store.blob(MINE, "png") is None
+    assert store.plans(MINE) == store.frequencies(MINE, ["green", "blue"]) == {}
+    assert found(store, MINE, "fox") == [0]
+    assert store.lengths(MINE, [0, 1, 2]) == {0: 2}
+    assert add(store, draft("green again", "t1")) == [3]
+    assert texts(store, MINE) == {0: "red fox", 3: "green again"}
+
+
+def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:
+    other = Scope("acme", "43")
+    for scope in (MINE, other):
+        fill(store, scope, "red fox", "blue fox")
+        store.add_pages(scope, [page(0)], 0)
+        store.put_blob(scope, "png", b"pixels")
+    assert store.drop(MINE) == 2
+    assert store.state(MINE) == SessionState()
+    assert store.sessions("acme") == ["43"]
+    assert store.blob(MINE, "png") is store.page(MINE, 0) is None
+    assert found(store, MINE, "fox") == []
+    assert found(store, other, "fox") == [0, 1]
+    assert store.blob(other, "png") == b"pixels"
+    assert fill(store, MINE, "anew") == [0]
+    assert store.state(MINE).generation == 0
+
+
+def test_a_fork_is_a_copy_of_its_own(store: Store) -> None:
+    other = Scope("acme", "43")
+    fill(store, MINE, "red fox", "green fox", "blue fox")
+    store.erase(MINE, [1], 0, documents)
+    store.add_pages(MINE, [page(0)], store.state(MINE).generation)
+    store.fork(MINE, other)
+    assert store.state(other) == store.state(MINE)
+    assert list(store.entries(other)) == list(store.entries(MINE))
+    assert store.page(other, 0) == store.page(MINE, 0)
+    assert store.lengths(other, [0, 1, 2]) == store.lengths(MINE, [0, 1, 2])
+    for term in ("fox", "red", "green"):
+        assert store.postings(other, term) == store.postings(MINE, term)
+    store.erase(MINE, [0], 0, documents)
+    assert texts(store, other) == {0: "red fox", 2: "blue fox"}
+    assert found(store, other, "red") == [0]
+    assert store.append(other, [draft("grey fox", "t9")], SETTINGS) == [3]
+    assert store.position(MINE, "t9") is None
+
+
+def test_a_fork_never_overwrites(store: Store) -> None:
+    other = Scope("acme", "43")
+    fill(store, MINE, "one")
+    fill(store, other, "two")
+    with pytest.raises(ConflictError, match="already has turns"):
+        store.fork(MINE, other)
+    with pytest.raises(NotFoundError, match="no session"):
+        store.fork(Scope("acme", "nowhere"), Scope("acme", "44"))
+    assert texts(store, other) == {0: "two"}
+    assert store.sessions("acme") == ["42", "43"]
+
+
+def test_pages_are_kept_by_their_first_writer(store: Store) -> None:
+    fill(store, MINE, "one", "two")
+    assert store.add_pages(MINE, [page(0), page(1)], 0)
+    assert store.add_pages(MINE, [page(1, "late"), page(2)], 0)
+    assert [store.page(MINE, number) for number in range(4)] == [
+        *(page(number)[0] for number in range(3)),
+        None,
+    ]
+    assert store.page_facts(MINE) == [page(number)[1] for number in range(3)]
+    assert store.page_facts(MINE, 2) == [page(2)[1]]
+    assert store.state(MINE).pages == 3
+
+
+def test_pages_of_an_older_generation_are_refused(store: Store) -> None:
+    fill(store, MINE, "one", "two")
+    store.rewind(MINE, 1, 0, documents)
+    assert not store.add_pages(MINE, [page(0)], 0)
+    assert store.page(MINE, 0) is None
+
+
+def test_a_plan_changes_only_from_the_one_that_was_seen(store: Store) -> None:
+    fill(store, MINE, "one")
+    first, second = Plan((Tier.TINY,), 1, True, 3), Plan((), 0)
+    assert not store.swap_plan(MINE, "reader", second, first)
+    assert store.swap_plan(MINE, "reader", first, None)
+    assert not store.swap_plan(MINE, "reader", second, None)
+    assert store.swap_plan(MINE, "other", second, None)
+    assert store.swap_plan(MINE, "reader", second, first)
+    assert store.plans(MINE) == {"reader": second, "other": second}
+
+
+def test_of_racing_planners_one_wins(store: Store) -> None:
+    fill(store, MINE, "one")
+    start = threading.Barrier(8)
+    won: list[int] = []
+
+    def race(number: int) -> None:
+        start.wait()
+        if store.swap_plan(MINE, "reader", Plan(epoch=number), None):
+            won.append(number)
+
+    run_all([threading.Thread(target=race, args=(number,)) for number in range(8)])
+    assert [store.plans(MINE)["reader"].epoch] == won
+
+
+def test_threads_append_without_losing_or_doubling(store: Store) -> None:
+    def write(name: int) -> None:
+        for number in range(25):
+            add(store, draft(f"turn {name} {number}", f"{name}-{number}"))
+
+    run_all([threading.Thread(target=write, args=(name,)) for name in range(4)])
+    stored = texts(store, MINE)
+    assert list(stored) == list(range(100))
+    for name in range(4):
+        mine = [text for text in stored.values() if text.startswith(f"turn {name} ")]
+        assert mine == [f"turn {name} {number}" for number in range(25)]
+
+
+def run_all(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_first_writer_fixes_a_blob(store: Store) -> None:
+    fill(store, MINE, "one")
+    value = bytes(range(256)) * 300
+    assert store.put_blob(MINE, "png/a", value) == value
+    assert store.put_blob(MINE, "png/a", b"other") == value
+    assert store.put_blob(MINE, "png/b", b"") == b""
+    assert store.blob(MINE, "png/a") == value
+    assert store.blob(MINE, "png/b") == b""
+    store.drop_blobs(MINE, ["png/a", "png/unknown"])
+    store.drop_blobs(MINE, [])
+    assert store.blob(MINE, "png/a") is None
+    assert store.put_blob(MINE, "png/a", b"other") == b"other"
+
+
+def test_the_index_knows_terms_by_name_and_by_prefix(store: Store) -> None:
+    fill(store, MINE, "fox fox fox", "foxglove and fox", "unit _test foxtrot 北京大学")
+    assert store.frequencies(MINE, ["fox", "foxtrot", "wolf", "北京"]) == {
+        "fox": 2,
+        "foxtrot": 1,
+        "北京": 1,
+    }
+    assert sorted(store.postings(MINE, "fox")) == [(0, 3), (1, 1)]
+    assert store.postings(MINE, "fo") == []
+    assert store.completions(MINE, "fox", 9) == ["fox", "foxglov", "foxtrot"]
+    assert store.completions(MINE, "fox", 2) == ["fox", "foxglov"]
+    assert store.completions(MINE, "北", 9) == ["北", "北京"]
+    assert store.lengths(MINE, [0, 1, 7]) == {0: 3, 1: 3}
+
+
+@pytest.mark.parametrize("term", ["*", '"', "(", "fox*", "a:b", "NEAR", "-", "", "\x00", "\ud800"])
+def test_a_term_is_never_read_as_syntax(store: Store, term: str) -> None:
+    fill(store, MINE, "red fox")
+    assert store.postings(MINE, term) == []
+    assert store.frequencies(MINE, [term]) == {}
+    assert store.completions(MINE, f"{term}?", 9) == []
+
+
+def test_a_long_turn_is_indexed_in_stretches(store: Store) -> None:
+    fill(store, MINE, " ".join(["word"] * 20_000 + ["end"]), "word")
+    stretches = store.postings(MINE, "word")
+    assert len(stretches) == store.state(MINE).documents > 2
+    assert {position for position, _ in stretches} == {0, 1}
+    assert sum(count for _, count in stretches) == 20_001
+    assert store.frequencies(MINE, ["word"])["word"] == len(stretches)
+    assert store.erase(MINE, [0], 0, documents) == 1
+    assert store.postings(MINE, "word") == [(1, 1)]
+
+
+def test_nothing_crosses_a_scope(store: Store) -> None:
+    pairs = list(itertools.islice(itertools.product(HOSTILE, HOSTILE), 0, None, 5))
+    scopes = [Scope(namespace, session) for namespace, session in pairs]
+    for number, scope in enumerate(scopes):
+        store.append(scope, [draft(f"word{number} shared", "same id")], {"number": number})
+        store.add_pages(scope, [page(0, f"page {number}")], 0)
+        store.put_blob(scope, "same key", b"%d" % number)
+        store.swap_plan(scope, "reader", Plan(epoch=number), None)
+    for number, scope in enumerate(scopes):
+        check_scope(store, scope, number)
+    for namespace in HOSTILE:
+        names = [scope.session for scope in scopes if scope.namespace == namespace]
+        assert store.sessions(namespace) == sorted(names)
+    for scope in scopes[::2]:
+        assert store.drop(scope) == 1
+    for number, scope in enumerate(scopes):
+        if number % 2:
+            check_scope(store, scope, number)
+        else:
+            assert store.state(scope) == SessionState()
+
+
+def check_scope(store: Store, scope: Scope, number: int) -> None:
+    assert texts(store, scope) == {0: f"word{number} shared"}
+    assert store.position(scope, "same id") == 0
+    stored = store.page(scope, 0)
+    assert stored is not None and stored.text == f"page {number}"
+    assert store.blob(scope, "same key") == b"%d" % number
+    assert store.state(scope).settings == {"number": number}
+    assert store.plans(scope)["reader"].epoch == number
+    assert found(store, scope, "share") == [0]
+    assert store.completions(scope, "word", 99) == [f"word{number}"]
+    assert store.frequencies(scope, [f"word{number + 1}"]) == {}
+
+
+def test_hostile_turn_ids_are_told_apart(store: Store) -> None:
+    add(store, *(draft(f"text {number}", id) for number, id in enumerate(HOSTILE[1:])))
+    for number, id in enumerate(HOSTILE[1:]):
+        assert store.position(MINE, id) == number
+    assert [entry.turn.id for entry in store.entries(MINE)] == HOSTILE[1:]
+
+
+def test_sizes_follow_what_is_stored(store: Store) -> None:
+    fill(store, MINE, "some words " * 50)
+    one = store.size(MINE)
+    add(store, draft("other words " * 50, "more"))
+    store.add_pages(MINE, [page(0)], 0)
+    store.put_blob(MINE, "png", b"12345")
+    more = store.size(MINE)
+    assert more["log"] > one["log"] > 0
+    assert more["pages"] > one["pages"] == 0
+    assert more["blobs"] == 5
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError):
+        add(store, draft("late", "t"))
+    with pytest.raises(StoreError):
+        store.state(MINE)
