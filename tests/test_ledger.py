@@ -1,0 +1,104 @@
+"""The ledger knows where text may begin, and stays in step with the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimem import Memory
+from optimem.ledger import Ledger
+from optimem.readers import find_reader
+
+READER = find_reader("openai:gpt-6-astra")
+
+
+def say(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def call(*names: str) -> dict[str, Any]:
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "run", "arguments": "{}"}}
+        for name in names
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def answer(name: str, text: str = "done") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": name, "content": text}
+
+
+def synced(memory: Memory) -> Ledger:
+    memory.pages()
+    return memory._ledger
+
+
+def test_text_never_begins_between_a_call_and_its_results() -> None:
+    with Memory.open("memory://") as memory:
+        memory.extend([say("go"), call("a", "b"), answer("b"), answer("a"), say("thanks")])
+        ledger = synced(memory)
+        assert [ledger.boundary(position) for position in range(6)] == [0, 1, 1, 1, 4, 5]
+
+
+def test_a_call_without_its_result_holds_the_text_back() -> None:
+    with Memory.open("memory://") as memory:
+        memory.extend([say("go"), call("a", "b"), answer("a")])
+        ledger = synced(memory)
+        assert [ledger.boundary(position) for position in range(4)] == [0, 1, 1, 1]
+        memory.append(answer("b"))
+        assert synced(memory).boundary(4) == 4
+
+
+def test_system_turns_at_the_head_are_on_no_page() -> None:
+    with Memory.open("memory://") as memory:
+        memory.extend([{"role": "system", "content": "Be brief."}, say("go " * 5000)])
+        ledger = synced(memory)
+        assert ledger.head == 1 and ledger.pages[0].first == 1
+        assert ledger.frontiers(READER)[0].start == 1
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 3))
+def test_frontiers_rise_and_cost_less_and_less(sizes: list[int], gone: int) -> None:
+    with Memory.open("memory://") as memory:
+        for number, size in enumerate(sizes):
+            name = f"call_{number}"
+            memory.extend([say("go"), call(name), answer(name, "word " * 900 * size)])
+        ledger = synced(memory)
+        gone = min(gone, len(ledger.pages))
+        ends = ledger.frontiers(READER, gone)
+        spent = ledger.spent(READER)
+        assert ends[0].pages == gone
+        for before, after in zip(ends, ends[1:], strict=False):
+            assert before.start < after.start and before.pages <= after.pages
+            assert before.tokens > after.tokens
+        for end in ends:
+            assert ledger.boundary(end.start) == end.start < len(ledger.turns)
+            assert end.tokens == spent[-1] - spent[end.start]
+            # What stands before the text is on the pages in front of it.
+            assert end.start == ledger.head or ledger.pages[end.pages - 1].stop >= end.start
+
+
+def test_two_ledgers_of_one_session_agree(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path}/m.db"
+    with Memory.open(url) as one, Memory.open(url) as two:
+        for number in range(12):
+            (one if number % 2 else two).append(say(f"turn {number} " * 600))
+            assert synced(one).pages == synced(two).pages
+            assert one._ledger.turns == two._ledger.turns
+        kept = one.turns()[5].id
+        one.rewind(to=kept)
+        assert synced(two).pages == synced(one).pages and len(two._ledger.turns) == 6
+
+
+def test_costs_leave_out_modes_that_are_dearer_than_text() -> None:
+    with Memory.open("memory://") as memory:
+        memory.append(say("word " * 4000))
+        ledger = synced(memory)
+        for name in ("openai:gpt-4o-mini", "openai:gpt-6-astra", "deepseek-ocr"):
+            profile = find_reader(name)
+            for page, costs in zip(ledger.pages, ledger.costs(profile), strict=True):
+                text = profile.text_cost(page.tokens)
+                assert all(cost <= text for cost in costs.values())
