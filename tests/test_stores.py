@@ -82,10 +82,16 @@ def found(store: Store, scope: Scope, term: str) -> list[int]:
 def test_an_unknown_session_is_empty(store: Store) -> None:
     assert store.state(MINE) == SessionState()
     assert store.sessions("acme") == []
-    assert list(store.entries(MINE)) == store.turn_facts(MINE) == store.page_facts(MINE) == []
-    assert store.position(MINE, "t0") is store.page(MINE, 0) is store.blob(MINE, "k") is None
-    assert store.plans(MINE) == store.frequencies(MINE, ["word"]) == {}
-    assert store.completions(MINE, "", 9) == store.postings(MINE, "word") == []
+    assert list(store.entries(MINE)) == []
+    assert store.turn_facts(MINE) == []
+    assert store.page_facts(MINE) == []
+    assert store.position(MINE, "t0") is None
+    assert store.page(MINE, 0) is None
+    assert store.blob(MINE, "k") is None
+    assert store.plans(MINE) == {}
+    assert store.frequencies(MINE, ["word"]) == {}
+    assert store.completions(MINE, "", 9) == []
+    assert store.postings(MINE, "word") == []
     assert store.lengths(MINE, [0]) == {}
     assert set(store.size(MINE).values()) == {0}
     assert store.drop(MINE) == store.erase(MINE, [0], 0, documents) == 0
@@ -173,7 +179,8 @@ def test_rewind_takes_back_turns_pages_plans_and_search(store: Store) -> None:
     assert store.plans(MINE) == {}
     assert store.page(MINE, 1) is None
     assert found(store, MINE, "fox") == [0]
-    assert found(store, MINE, "blue") == store.completions(MINE, "blu", 9) == []
+    assert found(store, MINE, "blue") == []
+    assert store.completions(MINE, "blu", 9) == []
     assert add(store, draft("new", "t2")) == [1]
     assert found(store, MINE, "new") == [1]
 
@@ -190,8 +197,10 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> N
     assert state.generation > 0
     assert texts(store, MINE) == {0: "red fox"}
     assert [position for position, _ in store.turn_facts(MINE)] == [0]
-    assert store.position(MINE, "t1") is store.blob(MINE, "png") is None
-    assert store.plans(MINE) == store.frequencies(MINE, ["green", "blue"]) == {}
+    assert store.position(MINE, "t1") is None
+    assert store.blob(MINE, "png") is None
+    assert store.plans(MINE) == {}
+    assert store.frequencies(MINE, ["green", "blue"]) == {}
     assert found(store, MINE, "fox") == [0]
     assert store.lengths(MINE, [0, 1, 2]) == {0: 2}
     assert add(store, draft("green again", "t1")) == [3]
@@ -207,7 +216,8 @@ def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:
     assert store.drop(MINE) == 2
     assert store.state(MINE) == SessionState()
     assert store.sessions("acme") == ["43"]
-    assert store.blob(MINE, "png") is store.page(MINE, 0) is None
+    assert store.blob(MINE, "png") is None
+    assert store.page(MINE, 0) is None
     assert found(store, MINE, "fox") == []
     assert found(store, other, "fox") == [0, 1]
     assert store.blob(other, "png") == b"pixels"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -24,6 +26,7 @@ from optimem.values import (
 
 _PLAIN, _DEFLATED = b"j", b"z"
 _WORTH_DEFLATING = 200  # bytes
+_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error)
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 
@@ -34,11 +37,9 @@ def encode_turn(turn: Turn) -> bytes:
 
 def decode_turn(data: bytes, id: str, time: float | None) -> Turn:
     """The inverse of `encode_turn`; raises StoreError on damaged bytes."""
-    try:
+    with _refusing(f"turn {id!r}"):
         turn = parse(_unpack(data), id=id, time=time)
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"turn {id} in the store is damaged: {error}") from None
-    return turn if turn.time == time else replace(turn, time=time)
+        return turn if turn.time == time else replace(turn, time=time)
 
 
 def encode_turn_facts(facts: TurnFacts) -> bytes:
@@ -49,12 +50,12 @@ def encode_turn_facts(facts: TurnFacts) -> bytes:
 
 def decode_turn_facts(data: bytes, time: float | None) -> TurnFacts:
     """The inverse of `encode_turn_facts`; raises StoreError on damaged bytes."""
-    try:
+    with _refusing("a turn's facts"):
         role, tokens, images, calls, answers = json.loads(data)
-        sizes = tuple(size and (int(size[0]), int(size[1])) for size in images)
-        return TurnFacts(_ROLES[role], int(tokens), time, sizes, tuple(calls), tuple(answers))
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"a turn's facts in the store are damaged: {error}") from None
+        sizes = tuple(None if size is None else _pair(size) for size in images)
+        return TurnFacts(
+            _ROLES[role], _whole(tokens), time, sizes, _strings(calls), _strings(answers)
+        )
 
 
 def encode_page(page: Page) -> bytes:
@@ -66,18 +67,16 @@ def encode_page(page: Page) -> bytes:
 
 def decode_page(data: bytes, number: int) -> Page:
     """The inverse of `encode_page`; raises StoreError on damaged bytes."""
-    try:
+    with _refusing(f"page {number}"):
         rows, spans, marks, stop, style = _unpack(data)
         return Page(
             number=number,
-            rows=tuple(str(row) for row in rows),
-            spans=tuple(Span(p, _ROLES[role], a, b, c, d) for p, role, a, b, c, d in spans),
-            marks=tuple(Mark(int(position), int(index)) for position, index in marks),
-            stop=(int(stop[0]), int(stop[1])),
-            style=str(style),
+            rows=_strings(rows),
+            spans=tuple(_span(*values) for values in spans),
+            marks=tuple(Mark(*_pair(mark)) for mark in marks),
+            stop=_pair(stop),
+            style=_string(style),
         )
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise StoreError(f"page {number} in the store is damaged: {error}") from None
 
 
 def encode_page_facts(facts: PageFacts) -> bytes:
@@ -90,13 +89,38 @@ def encode_page_facts(facts: PageFacts) -> bytes:
 
 def decode_page_facts(data: bytes, number: int) -> PageFacts:
     """The inverse of `encode_page_facts`; raises StoreError on damaged bytes."""
-    try:
+    with _refusing(f"facts of page {number}"):
         hash_, first, last, stop, tokens, anchors, caption, marks = json.loads(data)
-        places = tuple(Mark(int(position), int(index)) for position, index in marks)
-        names = tuple(str(anchor) for anchor in anchors)
-        return PageFacts(number, hash_, first, last, stop, tokens, names, caption, places)
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"facts of page {number} in the store are damaged: {error}") from None
+        return PageFacts(
+            number=number,
+            hash=_string(hash_),
+            first=_whole(first),
+            last=_whole(last),
+            stop=_whole(stop),
+            tokens=_whole(tokens),
+            anchors=_strings(anchors),
+            caption_tokens=_whole(caption),
+            marks=tuple(Mark(*_pair(mark)) for mark in marks),
+        )
+
+
+def decode_settings(line: str | bytes) -> dict[str, Json]:
+    """What a session was begun with; raises StoreError on damaged text."""
+    with _refusing("a session's settings"):
+        settings = json.loads(line)
+        if not isinstance(settings, dict):
+            raise ValueError("not an object")
+        return settings
+
+
+def decode_plan(line: str | bytes) -> Plan:
+    """A plan; raises StoreError on damaged text."""
+    with _refusing("a plan"):
+        text = line if isinstance(line, str) else line.decode()
+        plan = Plan.from_json(text)
+        if plan.to_json() != text:
+            raise ValueError("not as it was written")
+        return plan
 
 
 def _pack(value: Json) -> bytes:
@@ -108,27 +132,58 @@ def _pack(value: Json) -> bytes:
 
 def _unpack(data: bytes) -> Json:
     kind, line = data[:1], data[1:]
+    if kind == _DEFLATED:
+        line = zlib.decompress(line)
+    elif kind != _PLAIN:
+        raise ValueError("unknown encoding")
+    return json.loads(line)
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Whatever is wrong with stored bytes, say whose they are."""
     try:
-        if kind == _DEFLATED:
-            line = zlib.decompress(line)
-        elif kind != _PLAIN:
-            raise ValueError("unknown encoding")
-        return json.loads(line)
-    except (zlib.error, RecursionError) as error:
-        raise ValueError(str(error)) from None
+        yield
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+        zlib.error,
+    ) as error:
+        raise StoreError(f"{what} in the store is damaged: {error}") from None
 
 
-def decode_settings(line: str) -> dict[str, Json]:
-    """What a session was begun with; raises StoreError on damaged text."""
-    try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"a session's settings in the store are damaged: {error}") from None
+def _span(position: Json, role: Json, start: Json, stop: Json, begins: Json, ends: Json) -> Span:
+    places = _whole(position), _ROLES[role], _whole(start), _whole(stop)
+    return Span(*places, _flag(begins), _flag(ends))
 
 
-def decode_plan(line: str) -> Plan:
-    """A plan; raises StoreError on damaged text."""
-    try:
-        return Plan.from_json(line)
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"a plan in the store is damaged: {error}") from None
+def _pair(value: Json) -> tuple[int, int]:
+    first, second = value
+    return _whole(first), _whole(second)
+
+
+def _strings(values: Json) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError("not a list")
+    return tuple(map(_string, values))
+
+
+def _string(value: Json) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no string")
+    return value
+
+
+def _whole(value: Json) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _flag(value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value

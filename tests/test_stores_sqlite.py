@@ -1,0 +1,136 @@
+"""What only a file can get wrong: other programs' files, permissions, other processes, crashes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optimem import Memory
+from optimem.errors import StoreError
+from optimem.stores import open_store
+from optimem.values import Scope
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def remember(path: Path, *texts: str) -> None:
+    with Memory.open(url(path), "42") as memory:
+        memory.extend({"role": "user", "content": text} for text in texts)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE turn (words TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="database of another program"):
+        open_store(url(path))
+    assert path.read_bytes() == before
+
+
+def test_a_marked_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA application_id = 42")
+    with pytest.raises(StoreError, match="database of another program"):
+        open_store(url(path))
+
+
+def test_a_later_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    remember(path, "words")
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 999")
+    with pytest.raises(StoreError, match="written by a later version of optimem"):
+        open_store(url(path))
+
+
+def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary " * 1000)
+    with pytest.raises(StoreError, match="not a database"):
+        open_store(url(path))
+    assert path.read_text() == "dear diary " * 1000
+    with pytest.raises(StoreError, match="cannot open"):
+        open_store(url(tmp_path))
+    with pytest.raises(StoreError, match="cannot open"):
+        open_store(url(path / "below" / "a.db"))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    remember(path, *("words " * 99 for _ in range(50)))
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:] = bytes(len(damaged) - 4096)
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"memory\.db"), Memory.open(url(path), "42") as memory:
+        memory.turns()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_files_are_their_owners_alone(tmp_path: Path, mask: int) -> None:
+    path = tmp_path / "folder" / "memory.db"
+    before = os.umask(mask)
+    try:
+        with Memory.open(url(path), "42") as memory:
+            memory.append({"role": "user", "content": "secret"})
+            found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert found == dict.fromkeys(("memory.db", "memory.db-wal", "memory.db-shm"), 0o600)
+
+
+def test_paths_in_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("plain.db", "plain.db"), ("with%20blank.db", "with blank.db")):
+        open_store(f"sqlite:///{name}?synchronous=FULL").close()
+        assert (tmp_path / file).exists()
+    for wrong in ("sqlite:///a.db?synchronous=off", "sqlite:///a.db?mode=ro", "sqlite:///", "a.db"):
+        with pytest.raises(StoreError, match="cannot open"):
+            open_store(wrong)
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_the_next_process_finds_everything(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    remember(path, "the port is 5432", "the host is a/b_c.py:12")
+    with Memory.open(url(path), "42") as memory:
+        assert [turn.text for turn in memory.turns()] == [
+            "the port is 5432",
+            "the host is a/b_c.py:12",
+        ]
+        assert memory.recall("a/b_c.py:12")[0].position == 1
+
+
+WRITER = """
+import sys
+from optimem import Memory
+url, name = sys.argv[1:]
+with Memory.open(url, "42") as memory:
+    for number in range(40):
+        memory.append({"role": "user", "content": f"{name} says {number}"}, id=f"{name}-{number}")
+        if number % 10 == 0:
+            memory.context("deepseek-ocr")
+"""
+
+
+def test_processes_share_a_session(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    command = [sys.executable, "-c", WRITER, url(path)]
+    running = [subprocess.Popen([*command, name]) for name in ("ann", "ben", "eve")]
+    assert [process.wait(50) for process in running] == [0, 0, 0]
+    with Memory.open(url(path), "42") as memory:
+        said = [turn.text for turn in memory.turns()]
+        assert len(said) == 120
+        for name in ("ann", "ben", "eve"):
+            mine = [text for text in said if text.startswith(name)]
+            assert mine == [f"{name} says {number}" for number in range(40)]
+        assert memory.store.state(Scope("default", "42")).documents == 120
