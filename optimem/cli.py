@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from optimem.errors import InputError, NotFoundError, OptiMemError
@@ -22,11 +25,15 @@ app = typer.Typer(
     name="optimem",
     help="Memory for LLM agents that fades like a person's: text, then page images at lower"
     " and lower resolution, with every exact word one recall away.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+_INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+# A missing option, an unknown command and the like; typer exports only this leaf of them.
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 out = Console()
 err = Console(stderr=True)
 
@@ -42,6 +49,12 @@ StoreOption = Annotated[
 NamespaceOption = Annotated[str, typer.Option("--namespace", help="Whose sessions they are.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")]
 SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
+
+
+@app.callback(invoke_without_command=True)
+def help_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -66,15 +79,14 @@ def demo(
         _print_json(dataclasses.asdict(result))
         return
     title = "Tokens as plain text > as OptiMem's context"
-    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 2, 0, 0), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("reader", no_wrap=True)
     for percent in result.growth:
-        table.add_column(f"{percent} %", justify="right")
-    table.add_column("smaller", justify="right")
+        table.add_column(f"{percent} %", justify="right", no_wrap=True)
+    table.add_column("smaller", justify="right", no_wrap=True)
     for name, row in result.readers.items():
-        cells = [
-            f"{a / 1000:.1f}k>{b / 1000:.1f}k" for a, b in (g[name] for g in result.growth.values())
-        ]
+        growth = (by_reader[name] for by_reader in result.growth.values())
+        cells = [f"{text / 1000:.0f}k>{sent / 1000:.1f}k" for text, sent in growth]
         table.add_row(name.rpartition(":")[2], *cells, f"{row['ratio']:.1f}x")
     out.print(table)
     budgets = ", ".join(
@@ -109,15 +121,17 @@ def ingest(
     from optimem.memory import Memory
     from optimem.messages import read_transcript
 
-    turns = read_transcript(file)
-    with Memory.open(store or None, session, namespace=namespace) as memory:
-        before = memory.store.state(memory.scope).turns
-        with _progress(as_json) as progress:
-            task = progress.add_task("adding turns", total=len(turns))
-            # All or none: an interrupted ingest leaves the session as it was.
+    with _progress(as_json) as progress:
+        task = progress.add_task(f"reading {file.name}", total=None)
+        turns = read_transcript(file)
+        with Memory.open(store or None, session, namespace=namespace) as memory:
+            before = memory.store.state(memory.scope).turns
+            # All or none: an interrupted ingest leaves the session as it was, and no share
+            # of it is done before the whole is.
+            progress.update(task, description=f"storing {len(turns)} turns")
             memory.extend(turns)
-            progress.advance(task, len(turns))
-        stats = memory.stats()
+            progress.update(task, description="laying out pages")
+            stats = memory.stats()
     added = stats.turns - before
     if as_json:
         _print_json(
@@ -218,8 +232,8 @@ def recall(
         _print_json({"query": query, "turns": [dataclasses.asdict(item) for item in found]})
         return
     for item in found:
-        out.rule(f"turn {item.position} ({item.role}, id {item.id})")
-        out.print(item.text, markup=False, highlight=False)
+        out.rule(escape(_printable(f"turn {item.position} ({item.role}, id {item.id})")))
+        print(_printable(item.text))  # not through rich, which would wrap it
     if not found:
         out.print("nothing found")
 
@@ -304,38 +318,69 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
     from optimem.tokens import find_counter
 
     url = store or default_url()
-    open_store(url).close()
-    report = {
-        "optimem": optimem.__version__,
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "store": url,
-        "counter": find_counter().name,
-        "atlas": load_atlas().key[:12],
+
+    def reach_store() -> str:
+        open_store(url).close()
+        return url
+
+    checks: dict[str, Callable[[], str]] = {
+        "optimem": lambda: optimem.__version__,
+        "python": platform.python_version,
+        "sqlite": lambda: sqlite3.sqlite_version,
+        "counter": lambda: find_counter().name,
+        "atlas": lambda: load_atlas().key[:12],
+        "store": reach_store,
     }
+    report: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name, check in checks.items():
+        try:
+            report[name] = check()
+        except (OptiMemError, OSError, ImportError) as error:
+            problems[name] = str(error)
     extras = {"tokens": _has("rs_bpe"), "fonts": _has("freetype")}
+    if not as_json:
+        for name, value in (report | problems).items():
+            print(f"{name:8} {value}")
+        for extra, installed in extras.items():
+            line = "installed" if installed else f"pip install 'optimem[{extra}]'"
+            print(f"extra    {extra}: {line}")
+    if problems:
+        raise OptiMemError("; ".join(problems.values()))
     if as_json:
         _print_json({**report, "extras": extras})
-        return
-    for key, value in report.items():
-        out.print(f"{key:8} {value}", highlight=False)
-    for extra, installed in extras.items():
-        line = "installed" if installed else f"pip install 'optimem\\[{extra}]'"
-        out.print(f"extra    {extra}: {line}", highlight=False)
 
 
 def main() -> None:
     """Run the command line: errors become one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # lone surrogates are shown, not stumbled over
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except OptiMemError as error:
-        if "--json" in sys.argv:
-            _print_json({"error": str(error)})
-        err.print(f"optimem: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        err.print("optimem: interrupted; what was acknowledged is stored")
-        raise SystemExit(130) from None
+        code = app(standalone_mode=False)
+    except (OptiMemError, _UsageError) as error:
+        raise SystemExit(_fail(_sentence(error), 2)) from None
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # what typer makes of KeyboardInterrupt
+        _fail("interrupted; what was acknowledged is stored", code)
+    raise SystemExit(code or 0)
+
+
+def _sentence(error: Exception) -> str:
+    explain = getattr(error, "format_message", None)  # typer's
+    if explain is None:
+        return str(error)
+    command = getattr(getattr(error, "ctx", None), "command_path", "optimem")
+    return f"{explain().rstrip('.')}: see `{command} --help`"
+
+
+def _fail(sentence: str, code: int) -> int:
+    """Say on stderr, and with --json on stdout too, what went wrong."""
+    if "--json" in sys.argv:
+        _print_json({"error": sentence})
+    print(f"optimem: {_printable(sentence)}", file=sys.stderr)
+    return code
 
 
 def _existing(store: str, session: str, namespace: str) -> Any:
@@ -350,8 +395,15 @@ def _existing(store: str, session: str, namespace: str) -> Any:
 
 
 def _progress(quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=err, disable=quiet, transient=True)
+    """A bar on stderr, where somebody looks at it."""
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True)
+
+
+def _printable(text: str) -> str:
+    """Text whose controls a terminal would obey, with them as pictures; exact into a pipe."""
+    return text.translate(_PICTURES) if sys.stdout.isatty() else text
 
 
 def _has(module: str) -> bool:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -35,8 +36,10 @@ _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 _ROLES |= {"developer": "system", "function": "tool"}
 _LANGCHAIN_ROLES: dict[str, Role] = {"human": "user", "ai": "assistant", "system": "system"}
 _LANGCHAIN_ROLES |= {"tool": "tool", "function": "tool"}
+_LATEST = 1e15  # seconds; a larger number is no time
 _SYSTEM_APART = "system_apart"  # type of the message that holds Anthropic's `system` argument
 _TEXT_BLOCKS = {"text", "input_text", "output_text", "refusal"}
+_DEEPEST = 100  # levels of nesting in a message; no recursion over one can overflow the stack
 
 
 def parse(
@@ -60,6 +63,7 @@ def parse(
         message = _plain(message)
     if not isinstance(message, Mapping):
         raise InputError(f"a message must be a JSON object, not {type(message).__name__}")
+    _check_json(message)
     if isinstance(message.get("data"), Mapping) and isinstance(message.get("type"), str):
         return _parse_langchain(message, id, time, default_id)
     role = message.get("role")
@@ -69,7 +73,7 @@ def parse(
     parts = _content_parts(content)
     apart = message.get("type") == _SYSTEM_APART
     dialect: Dialect = "anthropic" if apart or _is_anthropic(content) else "openai"
-    parts += tuple(_call_part(call) for call in message.get("tool_calls") or ())
+    parts += _call_parts(message.get("tool_calls"))
     neutral = _ROLES[role]
     if isinstance(message.get("function_call"), Mapping):  # OpenAI's shape before tool_calls
         parts += (_call_part({"id": "", **message["function_call"]}),)
@@ -109,13 +113,18 @@ def parse_transcript(value: Json) -> list[Turn]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InputError('a transcript is a list of messages, or an object with "messages"')
     turns: list[Turn] = []
+    seen: set[str] = set()
     if system is not None:
         turns.append(_system_turn(system))
     for index, message in enumerate(value):
         try:
-            turns.append(parse(message, default_id=message_digest(message, index)))
+            turn = parse(message)
         except InputError as error:
             raise InputError(f"message {index + 1}: {error}") from None
+        if not _own_id(message) or turn.id in seen:  # an id said twice names two messages
+            turn = replace(turn, id=message_digest(message, index))
+        seen.add(turn.id)
+        turns.append(turn)
     if not turns:
         raise InputError("the transcript has no messages")
     check_pairs(turns)
@@ -174,25 +183,51 @@ def message_digest(message: Json, index: int | None = None) -> str:
 
 def _load(text: str) -> Json:
     try:
+        return _json(text)
+    except InputError as error:
+        whole = error
+    # Only line feeds: other line ends may stand inside a string.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    try:
+        is_lines = len(lines) > 1 and isinstance(_json(lines[0][1]), Mapping)
+    except InputError:
+        is_lines = False
+    if not is_lines:
+        raise whole
+    return [_json(line, number) for number, line in lines]
+
+
+def _json(text: str, line: int = 0) -> Json:
+    try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        whole = error
+        place = line or error.lineno
+        raise InputError(f"not valid JSON: {error.msg} at line {place}") from None
     except RecursionError:
         raise InputError("the JSON is nested too deeply to read") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    try:
-        first = json.loads(lines[0][1])
-    except json.JSONDecodeError:
-        first = None
-    if len(lines) < 2 or not isinstance(first, Mapping):
-        raise InputError(f"not valid JSON: {whole.msg} at line {whole.lineno}") from None
-    values = []
-    for number, line in lines:
-        try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise InputError(f"line {number} is not valid JSON: {error.msg}") from None
-    return values
+    except ValueError as error:  # a number of more digits than Python reads
+        raise InputError(f"the JSON cannot be read: {error}") from None
+
+
+def _check_json(message: Mapping[Json, Json]) -> None:
+    """Raise InputError for what JSON cannot hold, and for nesting that nobody could walk."""
+    level: list[Json] = [dict(message)]
+    for _ in range(_DEEPEST):
+        deeper: list[Json] = []
+        for value in level:
+            if isinstance(value, dict):
+                if not all(isinstance(key, str) for key in value):
+                    raise InputError("the keys of a message must be strings")
+                deeper += value.values()
+            elif isinstance(value, (list, tuple)):
+                deeper += value
+            elif not isinstance(value, (str, int, float, type(None))):
+                kind = type(value).__name__
+                raise InputError(f"a message must be plain JSON, and it holds a {kind}")
+        if not deeper:
+            return
+        level = deeper
+    raise InputError(f"a message is nested too deeply: at most {_DEEPEST} levels can be read")
 
 
 def _plain(message: object) -> Mapping[str, Json]:
@@ -205,27 +240,29 @@ def _plain(message: object) -> Mapping[str, Json]:
 
 def _system_turn(system: Json) -> Turn:
     message = {"type": _SYSTEM_APART, "role": "system", "content": system}
-    return parse(message, id=message_digest(message, -1))
+    return parse(message)
 
 
 def _parse_langchain(
     message: Mapping[str, Json], id: str, time: float | None, default_id: str
 ) -> Turn:
     kind, data = message["type"], message["data"]
-    role = _LANGCHAIN_ROLES.get(kind) or _ROLES.get(str(data.get("role", "")))
+    plain = kind.removesuffix("MessageChunk").lower()  # a streamed part is a message too
+    role = _LANGCHAIN_ROLES.get(plain) or _ROLES.get(str(data.get("role", "")))
     if role is None:
         known = ", ".join(_LANGCHAIN_ROLES)
         raise InputError(f"unknown LangChain message type {kind!r}: use one of {known}")
     parts = _content_parts(data.get("content"))
-    calls = data.get("tool_calls") or (data.get("additional_kwargs") or {}).get("tool_calls") or ()
-    if calls:  # content repeats them as tool_use blocks
-        parts = tuple(part for part in parts if not isinstance(part, ToolCall))
-        parts += tuple(_call_part(call) for call in calls)
+    calls = _call_parts(data.get("tool_calls")) + _call_parts(data.get("invalid_tool_calls"))
+    extra = data.get("additional_kwargs")
+    if not calls and isinstance(extra, Mapping):
+        calls = _call_parts(extra.get("tool_calls"))
+    if calls:  # content repeats them as blocks
+        parts = tuple(part for part in parts if not isinstance(part, ToolCall)) + calls
     if role == "tool":
         call_id = str(data.get("tool_call_id") or "")
         parts = (_result(call_id, parts, is_error=data.get("status") == "error"),)
-    own = data.get("id") if isinstance(data.get("id"), str) else ""
-    turn_id = id or own or default_id or message_digest(message)
+    turn_id = id or _own_id(message) or default_id or message_digest(message)
     name = str(data.get("name") or "")
     return Turn(turn_id, role, parts, name, time, "langchain", message)
 
@@ -251,11 +288,14 @@ def _block_part(block: Json) -> Part:
         return Text(block.get(kind, block.get("text")))
     if kind in ("thinking", "reasoning") and isinstance(block.get(kind), str):
         return Thinking(block[kind])
-    if kind == "tool_use":
-        return _call_part({**block, "arguments": block.get("input", {})})
+    if kind in ("tool_use", "tool_call"):
+        return _call_part(block)
     if kind == "tool_result":
+        call_id = block.get("tool_use_id")
+        if not isinstance(call_id, str):
+            raise InputError("a tool result needs the tool_use_id of the call it answers")
         inner = _content_parts(block.get("content"))
-        return _result(str(block.get("tool_use_id")), inner, is_error=bool(block.get("is_error")))
+        return _result(call_id, inner, is_error=bool(block.get("is_error")))
     return _attachment(kind, block)
 
 
@@ -292,15 +332,25 @@ def _decode(encoded: Json) -> bytes | None:
         return None  # the block keeps what came
 
 
+def _call_parts(calls: Json) -> tuple[ToolCall, ...]:
+    if calls is not None and (not isinstance(calls, Sequence) or isinstance(calls, str)):
+        raise InputError("tool_calls must be a list")
+    return tuple(_call_part(call) for call in calls or ())
+
+
 def _call_part(call: Json) -> ToolCall:
     if not isinstance(call, Mapping):
         raise InputError("a tool call must be an object")
     function = call.get("function")
     function = function if isinstance(function, Mapping) else call
     name = function.get("name")
+    if call.get("type") == "invalid_tool_call":  # LangChain's, for what a model garbled
+        name = name or ""
     if not isinstance(name, str):
         raise InputError("a tool call needs the name of its function")
-    arguments = function.get("arguments", function.get("args", {}))
+    # OpenAI's word, LangChain's and Anthropic's
+    spelled = next((key for key in ("arguments", "args", "input") if key in function), "")
+    arguments = function.get(spelled, {})
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     return ToolCall(str(call.get("id") or ""), name, arguments)
@@ -324,14 +374,15 @@ def _is_anthropic(content: Json) -> bool:
 def _own_id(message: Json) -> str:
     if not isinstance(message, Mapping):
         return ""
-    own = message.get("id")
+    data = message.get("data")  # LangChain's
+    own = data.get("id") if isinstance(data, Mapping) else message.get("id")
     return own if isinstance(own, str) else ""
 
 
 def _time(message: Mapping[str, Json]) -> float | None:
     stamp = message.get("timestamp", message.get("time"))
     if isinstance(stamp, (int, float)) and not isinstance(stamp, bool):
-        return float(stamp)
+        return float(stamp) if abs(stamp) < _LATEST else None
     if isinstance(stamp, str):
         try:
             moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))

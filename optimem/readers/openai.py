@@ -26,6 +26,8 @@ from optimem.values import (
 Image = Callable[[Segment], tuple[str, bytes]]
 """Media type and bytes of a page or attachment segment."""
 
+_OURS = {"id", "time", "timestamp"}  # of a turn, not of the API, which may refuse them
+
 
 def openai_messages(
     segments: Iterable[Segment], profile: Profile, image: Image
@@ -58,7 +60,7 @@ def _block(segment: Segment, profile: Profile, image: Image) -> dict[str, Any]:
 
 
 def _turn_messages(turn: Turn) -> Iterator[dict[str, Any]]:
-    message = dict(turn.message)
+    message = {key: value for key, value in turn.message.items() if key not in _OURS}
     if turn.dialect == "openai" and _is_proper(message):
         yield message
         return
