@@ -16,6 +16,7 @@ point, so codes never depend on what a process has drawn before.
 from __future__ import annotations
 
 import functools
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,14 +25,15 @@ import numpy.typing as npt
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
-from optimem.renderers.clusters import CLUSTERS
+from optimem.renderers.boxes import hex_boxes
+from optimem.renderers.clusters import Cluster, Clusters
+from optimem.renderers.typefaces import FOLDER, LATE, Cell
 
-Cell = tuple[int, int]  # width and height in pixels
 Fade = Literal["native", "area"]
 Codes = npt.NDArray[np.intp]
 Pixels = npt.NDArray[np.uint8]
 
-ATLAS_FILE = Path(__file__).parent / "fonts" / "atlas.npz"
+ATLAS_FILE = FOLDER / "atlas.npz"
 PAPERS = (255, 238, 221, 204)
 """Grey of the paper in each band; ink on it is always black."""
 
@@ -53,13 +55,27 @@ class Atlas:
         self._path = path
         with np.load(path, allow_pickle=False) as file:
             self.key = str(file["key"])
-            covered, first, cells = file["codepoints"], file["slots"], file["widths"]
-            self._glyphs = int(file["size"])  # how many slots are stored; boxes follow
+            self._drawn, first, cells = file["codepoints"], file["slots"], file["widths"]
+            self._stored = int(file["size"])  # slots whose ink is stored; late ones follow
+            self._late, late_cells = file["late"], file["late_widths"]
+            self._fonts, self._marks = file["late_fonts"], file["marks"]
+            self._emoji = file["emoji"]
+        ends = self._stored + np.cumsum(late_cells, dtype=np.int32)
+        self._starts = ends - late_cells  # first slot of each late code point
+        self._glyphs = int(ends[-1])  # slots of glyphs; boxes follow
         self._widths = np.full(_CODEPOINTS, 2, np.uint8)
-        self._widths[covered] = cells
+        self._widths[self._drawn] = cells
+        self._widths[self._late] = late_cells
         self._slots = np.arange(_CODEPOINTS, dtype=np.int32) * 2 + self._glyphs
-        self._slots[covered] = first
+        self._slots[self._drawn] = first
+        self._slots[self._late] = self._starts
         self._tables: dict[tuple[Cell, Fade], npt.NDArray[Any]] = {}
+        self._filled: dict[tuple[Cell, Fade], npt.NDArray[np.bool_]] = {}
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _clusters(self) -> Clusters:
+        return Clusters(self._late, self._fonts, self._marks, self._emoji)
 
     def covered(self, codepoint: int) -> bool:
         """Whether a shipped font has the code point; if not, it is drawn as a hex box."""
@@ -77,11 +93,14 @@ class Atlas:
         """
         if text.isascii():
             return np.ones(len(text), np.uint8)
-        codepoints = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        codepoints = points(text)
         cells = self._widths[codepoints]
-        for cluster in CLUSTERS.finditer(text):
-            cells[cluster.start() + 1 : cluster.end()] = 0
+        self._clusters.narrow(text, codepoints, cells)
         return cells
+
+    def clusters(self, text: str) -> list[Cluster]:
+        """What of a text must be drawn in one piece, in order."""
+        return [] if text.isascii() else self._clusters.find(text, points(text))
 
     def slots(self, codepoints: npt.NDArray[np.uint32]) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
@@ -110,6 +129,8 @@ class Atlas:
         limit = table.shape[1]
         if codes.min() < 0 or codes.max() >= limit + len(PAPERS) * 2 * _CODEPOINTS:
             raise InputError("no such code: use codes from this atlas")
+        if codes.max() >= self._stored * len(PAPERS):
+            self._fill(np.unique(codes[codes < limit] // len(PAPERS)), tier.cell, fade)
         # mode="clip" makes numpy skip a second copy; what it clips is overwritten below.
         rows = table.take(codes, axis=1, mode="clip")  # (height, 64, 128)
         page = np.ascontiguousarray(rows.transpose(1, 0, 2))  # (64, height, 128)
@@ -127,21 +148,35 @@ class Atlas:
             (cell height, slots * 4): entry [y, code] is pixel row y of the code's cell,
             one element of as many bytes as the cell is wide. Hex boxes are not in it.
         """
-        width, height = tier.cell
         table = self._tables.get((tier.cell, fade))
         if table is None:
+            width, height = tier.cell
             source = _BASE if fade == "area" else tier.cell
-            ink = self._ink(source)  # (n, h, w)
-            cells = _INK_ON_PAPER[:, ink].swapaxes(0, 1)  # (n, 4, h, w)
-            cells = cells.reshape(-1, *ink.shape[1:])
-            if source != tier.cell:
-                cells = area_average(cells, tier.cell)
-            rows = np.ascontiguousarray(cells.transpose(1, 0, 2))  # (height, n * 4, width)
             # numpy copies 4 and 8 bytes as one word, faster than it copies raw bytes.
             element = {4: "u4", 8: "u8"}.get(width, f"V{width}")
-            table = rows.view(element).reshape(height, -1)
+            table = np.zeros((height, self._glyphs * len(PAPERS)), element)
+            columns = _columns(self._ink(source), tier.cell, element)
+            table[:, : columns.shape[1]] = columns
+            self._filled[tier.cell, fade] = np.zeros(len(self._late), np.bool_)
             self._tables[tier.cell, fade] = table
         return table
+
+    def _fill(self, slots: Codes, cell: Cell, fade: Fade) -> None:
+        """Rasterize the late glyphs among the slots that the size's table lacks."""
+        from optimem.renderers.glyphs import draw
+
+        table, filled = self._tables[cell, fade], self._filled[cell, fade]
+        late = np.searchsorted(self._starts, slots[slots >= self._stored], side="right") - 1
+        width, height = source = _BASE if fade == "area" else cell
+        with self._lock:
+            for index in np.unique(late[~filled[late]]).tolist():
+                cells = int(self._widths[self._late[index]])
+                ink = draw(LATE[self._fonts[index]], int(self._late[index]), source, cells)
+                halves = ink.reshape(height, cells, width).swapaxes(0, 1)  # (cells, h, w)
+                columns = _columns(halves, cell, table.dtype)
+                first = self._starts[index] * len(PAPERS)
+                table[:, first : first + columns.shape[1]] = columns
+                filled[index] = True
 
     def _ink(self, cell: Cell) -> Pixels:
         """Ink 0..15 of the stored slots at a size, (n, h, w); two pixels lie in a byte."""
@@ -161,6 +196,11 @@ class Atlas:
         ink = boxes.reshape(-1, height, 2, width)[np.arange(len(kinds)), :, halves & 1]
         cells = _INK_ON_PAPER[bands[:, None, None], ink]  # (n, h, w)
         return (cells if source == cell else area_average(cells, cell))[inverse]
+
+
+def points(text: str) -> npt.NDArray[np.uint32]:
+    """The code points of a text, lone surrogates included."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 @functools.cache
@@ -187,35 +227,13 @@ def area_average(cells: Pixels, cell: Cell) -> Pixels:
     return means
 
 
-def hex_boxes(codepoints: Codes, cell: Cell) -> Pixels:
-    """Draw a two-cell box around each code point's hex digits, 4 of them or 6.
-
-    Cells too small for digits show the code point's 21 bits as a 5 x 5 square of dots
-    instead, from the top left, so that two code points still never look the same.
-
-    Returns:
-        Ink 0..15, (n, h, 2w). The top row and the right column stay clear, so that
-        neighbours do not touch; the frame is grey, so that digits may touch it.
-    """
-    width, height = 2 * cell[0], cell[1]
-    ink = np.zeros((len(codepoints), height, width), np.uint8)
-    ink[:, 1:, :-1] = _FRAME
-    ink[:, 2:-1, 1:-2] = 0
-    inner = height - 3, width - 3
-    if min(inner) >= 11:  # two rows of digits of 5 pixels, or three columns of 3, and gaps
-        for columns, group in ((2, codepoints < 0x10000), (3, codepoints >= 0x10000)):
-            chosen = codepoints[group]
-            for place in range(2 * columns):
-                row, column = divmod(place, columns)
-                y = 2 + _centre(inner[0], 5, 2, row)
-                x = 1 + _centre(inner[1], 3, columns, column)
-                digit = chosen >> 4 * (2 * columns - 1 - place) & 15
-                ink[group, y : y + 5, x : x + 3] = _DIGITS[digit]
-    else:
-        bits = (codepoints[:, None] >> np.arange(24, -1, -1) & 1).astype(np.uint8)
-        y, x = 2 + (inner[0] - 5) // 2, 1 + (inner[1] - 5) // 2
-        ink[:, y : y + 5, x : x + 5] = 15 * bits.reshape(-1, 5, 5)
-    return ink
+def _columns(ink: Pixels, cell: Cell, element: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Table columns of cells of ink (n, h, w) on each paper, at a size: (height, n * 4)."""
+    cells = _INK_ON_PAPER[:, ink].swapaxes(0, 1).reshape(-1, *ink.shape[1:])  # (n * 4, h, w)
+    if ink.shape[1:] != cell[::-1]:
+        cells = area_average(cells, cell)
+    rows = np.ascontiguousarray(cells.transpose(1, 0, 2))  # (height, n * 4, width)
+    return rows.view(element).reshape(cell[1], -1)
 
 
 def _checked(codepoints: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -237,32 +255,8 @@ def _overlaps(before: int, after: int) -> npt.NDArray[np.float32]:
     return covered
 
 
-def _centre(room: int, size: int, count: int, index: int) -> int:
-    """Where the index-th of `count` things of one size begins, spread evenly over a room."""
-    gap = min((room - count * size) // count, size - 1)
-    start = (room - count * size - (count - 1) * gap) // 2
-    return start + index * (size + gap)
-
-
-_FRAME = 8  # ink of a box's frame: lighter than its digits
-
 # Ink on paper: grey / 17 rounded half up, so that 4 bits hold a pixel. (4, 16)
 _INK_ON_PAPER = np.array(
     [[(2 * (paper // 17) * (15 - ink) + 15) // 30 * 17 for ink in range(16)] for paper in PAPERS],
     np.uint8,
 )
-
-# The digits 0..F in 3 x 5 dots: each number is a digit's 15 dots from the top left.
-_DIGITS = np.array(
-    [
-        [
-            15 * (dots >> place & 1)
-            for dots in (
-                *(0o75557, 0o26227, 0o71747, 0o71717, 0o55711, 0o74717, 0o74757, 0o71244),
-                *(0o75757, 0o75717, 0o25755, 0o65656, 0o34443, 0o65556, 0o74647, 0o74644),
-            )
-        ]
-        for place in range(14, -1, -1)
-    ],
-    np.uint8,
-).T.reshape(16, 5, 3)
