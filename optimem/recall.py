@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from optimem.stores import SessionState, Store
@@ -27,7 +28,10 @@ _K1, _B = 1.2, 0.75
 _STRETCH = 1 << 15  # characters that are indexed and ranked as one document
 _MOST_STRETCHES = 1000
 _COMPLETIONS = 32
-_CANDIDATES = 64  # turns whose exact lengths and words are looked at
+_CANDIDATES = 64  # turns whose exact lengths are looked at
+_READ_FOR_EXACT = 512  # turns whose words are looked at for one exact string
+_MOST_EXACT = 8  # exact strings of one query
+_MOST_TERMS = 64  # terms of one query
 _COMMON = 0.3  # a term in more than this share of all stretches tells nothing
 _PREFIX_WEIGHT = 0.3
 _EXACT_BONUS = 100.0  # an exact string outranks any sum of words
@@ -42,7 +46,11 @@ _CJK = (
 _WORD = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_\d]+|\d+")
-_EXACT = re.compile(r"[^\s\"'`]*[\w][^\s\"'`]*[./:@#=_\-\\][^\s\"'`]*\w|[^\s\"'`]*\d[^\s\"'`]*")
+_PIECE = re.compile(r"[^\s\"'`]+")
+_NOT_CJK = re.compile(rf"[^{_CJK}]+")
+_ODD = re.compile(r"\d|\w[./:@#=_\-\\>(]+\w|[a-z][A-Z]")
+_ENDS = "?!.,;:？！。，；：、…"
+_PAIRS = ("()", "[]", "{}", "<>", "（）", "《》", "“”", "‘’")
 _QUOTED = re.compile(r"\"([^\"]+)\"|`([^`]+)`|'([^']{4,})'")
 
 
@@ -112,9 +120,11 @@ def _word_terms(word: str) -> tuple[str, ...]:
 def search(store: Store, scope: Scope, query: str, limit: int) -> list[tuple[int, float]]:
     """Positions of the turns that match best, best first, with their scores."""
     state = store.state(scope)
-    weights = _weights(store, scope, state, query)
+    exact = _exact_strings(query)
+    weights = _weights(store, scope, state, query, exact)
     bounds: defaultdict[int, float] = defaultdict(float)
     found: dict[int, list[tuple[float, int]]] = {}
+    holders: dict[str, set[int]] = {}
     for term, weight in weights.items():
         best: dict[int, int] = {}
         for position, count in store.postings(scope, term):
@@ -122,8 +132,10 @@ def search(store: Store, scope: Scope, query: str, limit: int) -> list[tuple[int
         for position, count in best.items():
             bounds[position] += weight * count * (_K1 + 1) / (count + _K1 * (1 - _B))
             found.setdefault(position, []).append((weight, count))
-    exact = _exact_strings(query)
-    candidates = [position for position, _ in _largest(bounds.items(), max(_CANDIDATES, limit))]
+        holders[term] = set(best)
+    held = _held(store, scope, exact, weights, holders)
+    candidates = {position for position, _ in _largest(bounds.items(), max(_CANDIDATES, limit))}
+    candidates |= set(held)
     lengths = store.lengths(scope, candidates)
     mean = state.terms / max(state.documents, 1)
     scores = {}
@@ -131,10 +143,7 @@ def search(store: Store, scope: Scope, query: str, limit: int) -> list[tuple[int
         norm = _K1 * (1 - _B + _B * lengths.get(position, mean) / max(mean, 1))
         pairs = found[position]
         scores[position] = sum(w * n * (_K1 + 1) / (n + norm) for w, n in pairs)
-    if exact:
-        for position in scores:
-            held = _held(store, scope, position, exact)
-            scores[position] += _EXACT_BONUS * held
+        scores[position] += _EXACT_BONUS * held.get(position, 0)
     return _largest(scores.items(), limit)
 
 
@@ -153,35 +162,73 @@ def recalled(entry: Entry, score: float, pages: tuple[int, ...]) -> Recalled:
     return Recalled(turn.id, entry.position, turn.role, turn.time, turn.text, score, pages)
 
 
-def _weights(store: Store, scope: Scope, state: SessionState, query: str) -> dict[str, float]:
+def _weights(
+    store: Store, scope: Scope, state: SessionState, query: str, exact: list[str]
+) -> dict[str, float]:
     """Inverse document frequency of the query's terms that are worth reading."""
-    wanted: dict[str, float] = dict.fromkeys(terms(query), 1.0)
+    wanted: dict[str, float] = dict.fromkeys(islice(dict.fromkeys(terms(query)), _MOST_TERMS), 1.0)
     for term in list(wanted):
         if len(term) > 2 and not _IS_CJK.match(term):
             for longer in store.completions(scope, term, _COMPLETIONS):
                 wanted.setdefault(longer, _PREFIX_WEIGHT)
     counts = store.frequencies(scope, wanted)
     total = max(state.documents, 1)
-    rare = {term: n for term, n in counts.items() if n <= max(_COMMON * total, 8)}
-    kept = rare or counts
+    kept = set(_rare(counts, counts, total))
+    for string in exact:
+        kept.update(_rare(terms(string), counts, total))
     return {
-        term: wanted[term] * math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in kept.items()
+        term: wanted[term] * math.log(1 + (total - n + 0.5) / (n + 0.5))
+        for term, n in counts.items()
+        if term in kept
     }
+
+
+def _rare(found: Iterable[str], counts: dict[str, int], total: int) -> list[str]:
+    """Those terms that tell stretches apart; all of them when none does."""
+    known = [term for term in found if term in counts]
+    return [term for term in known if counts[term] <= max(_COMMON * total, 8)] or known
 
 
 def _exact_strings(query: str) -> list[str]:
     """Strings in a query that stand for themselves: quoted, or no plain word."""
-    quoted = ["".join(groups) for groups in _QUOTED.findall(query)]
-    odd = [match.rstrip("?!.,;:)") for match in _EXACT.findall(query)]
-    return [string for string in dict.fromkeys(quoted + odd) if len(string) > 2]
+    found = ["".join(groups) for groups in _QUOTED.findall(query)]
+    for piece in _PIECE.findall(query):
+        for part in (piece, *_NOT_CJK.findall(piece)):
+            found += (string for string in _bare(part) if _ODD.search(string))
+    return [string for string in dict.fromkeys(found) if len(string) > 2][:_MOST_EXACT]
 
 
-def _held(store: Store, scope: Scope, position: int, exact: list[str]) -> int:
-    entry = next(store.entries(scope, position, position + 1), None)
-    if entry is None:
-        return 0
-    text = searchable(entry.turn)
-    return sum(string in text for string in exact)
+def _bare(piece: str) -> tuple[str, str, str]:
+    """A piece of a sentence without its sentence's punctuation, read in three ways."""
+    ended = piece.strip(_ENDS)
+    inner = ended[1:-1] if ended[:1] + ended[-1:] in _PAIRS else ended
+    return ended, inner, ended.strip(_ENDS + "".join(_PAIRS))
+
+
+def _held(
+    store: Store,
+    scope: Scope,
+    exact: list[str],
+    weights: dict[str, float],
+    holders: dict[str, set[int]],
+) -> dict[int, int]:
+    """How many of the exact strings a turn holds, for those turns that hold any.
+
+    Of the turns with the strings' terms, those with the most telling ones are read.
+    """
+    likely: set[int] = set()
+    for string in exact:
+        found: defaultdict[int, float] = defaultdict(float)
+        for term in set(terms(string)) & set(weights):
+            for position in holders[term]:
+                found[position] += weights[term]
+        likely.update(position for position, _ in _largest(found.items(), _READ_FOR_EXACT))
+    held = {}
+    for position in likely:
+        for entry in store.entries(scope, position, position + 1):
+            text = searchable(entry.turn)
+            held[position] = sum(string in text for string in exact)
+    return {position: count for position, count in held.items() if count}
 
 
 def _largest(scores: Iterable[tuple[int, float]], limit: int) -> list[tuple[int, float]]:

@@ -5,6 +5,7 @@ it, and last one JSON object (see `optimem.bench.report`).
 """
 
 BENCHES = {
+    "recall": "how often recall finds the turn that answers a question (needs a checkout)",
     "startup": "how long `import optimem` takes, beside the bare interpreter",
 }
 """What each benchmark measures, by name."""
