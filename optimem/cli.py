@@ -357,7 +357,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # lone surrogates are shown, not stumbled over
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="optimem", standalone_mode=False)
     except (OptiMemError, _UsageError) as error:
         raise SystemExit(_fail(_sentence(error), 2)) from None
     except (KeyboardInterrupt, typer.Abort):
