@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from optimem import recall as search_index
 from optimem.context import Context, ContextBuilder
 from optimem.errors import InputError, NotFoundError
 from optimem.images import Images
@@ -30,10 +29,10 @@ from optimem.ledger import Ledger, turn_facts
 from optimem.messages import check_pairs, parse, to_transcript
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
-from optimem.recall import Recalled
+from optimem.recall import Recalled, SearchIndex, fuse, index_entries, recalled
 from optimem.renderers.layout import PageStyle
 from optimem.similarity import Embed, similar_turns
-from optimem.stores import Documents, Draft, Store, default_url, open_store
+from optimem.stores import Draft, Store, default_url, open_store
 from optimem.tokens import find_counter
 from optimem.values import Entry, Json, Page, Scope, Turn
 
@@ -100,6 +99,7 @@ class Memory:
         self._counter = find_counter(self._settings["counter"])
         self._style = PageStyle(fade=self._settings["fade"])
         room = self._settings["caption_tokens"]
+        self._index = SearchIndex(store, scope)
         self._ledger = Ledger(store, scope, self._counter, self._style, room)
         images = Images(store, scope, self._ledger, self._style)
         self._contexts = ContextBuilder(
@@ -181,10 +181,9 @@ class Memory:
                 check_pairs(turns, self._ledger.has_call)
             now = clock.time()
             turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
-            drafts = [
-                Draft(turn, turn_facts(turn, self._counter), _documents(turn)) for turn in turns
-            ]
-            self.store.append(self.scope, drafts, self._settings)
+            drafts = [Draft(turn, turn_facts(turn, self._counter)) for turn in turns]
+            positions = self.store.append(self.scope, drafts, self._settings)
+            self._index.follow(max(positions, default=-1) + 1)
         return [turn.id for turn in turns]
 
     def flush(self) -> Page | None:
@@ -232,11 +231,11 @@ class Memory:
         quoted phrases) as they stand; with `embed`, both are fused with its similarity.
         """
         with self._lock:
-            ranked = search_index.search(self.store, self.scope, query, limit * 4)
+            ranked = self._index.search(query, limit * 4)
             if self._embed is not None:
                 similar = similar_turns(self.store, self.scope, self._embed, query)
                 words = [position for position, _ in ranked]
-                ranked = search_index.fuse([words, similar], limit)
+                ranked = fuse([words, similar], limit)
             return [
                 self._recalled(entry, score)
                 for position, score in ranked[:limit]
@@ -301,28 +300,41 @@ class Memory:
                 ids = [entry.turn.id for entry in self.store.entries(self.scope)]
                 pages = len(self._ledger.pages)
                 return Receipt(self.store.drop(self.scope), pages, _ids_hash(ids))
-            wanted = {self._position(turn_id) for turn_id in turns}
-            if before is not None:
-                wanted |= set(range(self._position(before)))
-            positions = sorted(self._ledger.with_exchanges(wanted))
-            if not positions:
-                return Receipt(0, 0, _ids_hash([]))
-            ids = [
-                entry.turn.id
-                for position in positions
-                for entry in self.store.entries(self.scope, position, position + 1)
-            ]
-            kept = self._untouched_pages(positions[0])
-            pages = len(self._ledger.pages) - kept
-            removed = self.store.erase(self.scope, positions, kept, _documents)
-            return Receipt(removed, pages, _ids_hash(ids))
+            while True:
+                wanted = {self._position(turn_id) for turn_id in turns}
+                if before is not None:
+                    wanted |= set(range(self._position(before)))
+                positions = sorted(self._ledger.with_exchanges(wanted))
+                entries = [
+                    entry
+                    for position in positions
+                    for entry in self.store.entries(self.scope, position, position + 1)
+                ]
+                ids = [entry.turn.id for entry in entries]
+                if not ids:
+                    return Receipt(0, 0, _ids_hash([]))
+                seen = self._index.catch_up()
+                kept = self._untouched_pages(positions[0])
+                pages = len(self._ledger.pages) - kept
+                removed = self.store.erase(
+                    self.scope, positions, kept, index_entries(entries), seen
+                )
+                if removed is not None:
+                    return Receipt(removed, pages, _ids_hash(ids))
+                self._ledger.sync()  # others changed the session meanwhile
 
     def rewind(self, to: str) -> None:
         """Drop every turn behind this one; raises NotFoundError."""
         with self._lock:
             self._ledger.sync()
-            length = self._position(to) + 1
-            self.store.rewind(self.scope, length, self._untouched_pages(length), _documents)
+            while True:
+                length = self._position(to) + 1
+                seen = self._index.catch_up()
+                postings = index_entries(self.store.entries(self.scope, length, seen.indexed))
+                kept = self._untouched_pages(length)
+                if self.store.rewind(self.scope, length, kept, postings, seen):
+                    return
+                self._ledger.sync()  # others changed the session meanwhile
 
     def fork(self, session: str) -> Memory:
         """A copy of this session under another name; raises ConflictError if it has turns."""
@@ -446,7 +458,7 @@ class Memory:
             for facts in self._ledger.pages
             if facts.first <= entry.position <= facts.last
         )
-        return search_index.recalled(entry, score, pages)
+        return recalled(entry, score, pages)
 
 
 def _settings(
@@ -469,10 +481,6 @@ def _settings(
                 f" open it without {key}, or begin another session"
             )
     return {key: stored[key] for key in asked}
-
-
-def _documents(turn: Turn) -> Documents:
-    return search_index.index_documents(search_index.searchable(turn))
 
 
 def _ids_hash(ids: Sequence[str]) -> str:

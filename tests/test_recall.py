@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optimem import Memory
 from optimem.bench import recall as bench
 from optimem.errors import NotFoundError
-from optimem.recall import index_documents, terms
+from optimem.terms import stretches, terms
 
 TESTS = Path(__file__).parent
 CHINESE = sorted(path.name for path in TESTS.glob("transcripts/zh_*.json"))
@@ -189,8 +189,7 @@ def test_terms_fit_the_index(text: str) -> None:
 @given(st.text(alphabet="ab \n", max_size=300), st.integers(1, 50))
 def test_stretches_hold_every_word(text: str, copies: int) -> None:
     long = text * copies
-    stretches = list(index_documents(long))
-    assert sorted(sum(stretches, [])) == sorted(terms(long))
+    assert sorted(sum(stretches(long), [])) == sorted(terms(long))
 
 
 def meaning(texts: list[str]) -> Sequence[Sequence[float]]:

@@ -12,13 +12,14 @@ import pytest
 from optimem.errors import ConflictError, NotFoundError, StoreError
 from optimem.messages import parse
 from optimem.modes import Tier
-from optimem.recall import index_documents, searchable
-from optimem.stores import Documents, Draft, SessionState, Store, open_store
-from optimem.values import Page, PageFacts, Plan, Scope, Span, Turn, TurnFacts
+from optimem.recall import SearchIndex, index_entries
+from optimem.stores import Draft, Postings, SessionState, Store, decode_postings, open_store
+from optimem.values import Page, PageFacts, Plan, Scope, Span, TurnFacts
 
 HOMES = ("memory", "sqlite")
 MINE = Scope("acme", "42")
 SETTINGS = {"counter": "chars", "caption_tokens": 60}
+NOTHING = Postings({}, 0, 0)
 HOSTILE = [
     "",
     "a:b",
@@ -47,13 +48,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def documents(turn: Turn) -> Documents:
-    return index_documents(searchable(turn))
-
-
 def draft(text: str, id: str, time: float | None = 1.5) -> Draft:
     turn = parse({"role": "user", "content": text}, id=id, time=time)
-    return Draft(turn, TurnFacts("user", len(text), time), documents(turn))
+    return Draft(turn, TurnFacts("user", len(text), time))
 
 
 def fill(store: Store, scope: Scope, *texts: str) -> list[int]:
@@ -75,8 +72,31 @@ def texts(store: Store, scope: Scope) -> dict[int, str]:
     return {entry.position: entry.turn.text for entry in store.entries(scope)}
 
 
+def catch_up(store: Store, scope: Scope) -> SessionState:
+    return SearchIndex(store, scope).catch_up()
+
+
+def postings(store: Store, scope: Scope, term: str) -> list[tuple[int, int, int]]:
+    """(position, occurrences, length) of each stretch of text with a term."""
+    packed = store.postings(scope, [term]).get(term, b"")
+    return [(int(p), int(count), int(length)) for p, count, length in decode_postings(packed)]
+
+
 def found(store: Store, scope: Scope, term: str) -> list[int]:
-    return sorted(position for position, _ in store.postings(scope, term))
+    catch_up(store, scope)
+    return [position for position, _, _ in postings(store, scope, term)]
+
+
+def rewind(store: Store, scope: Scope, length: int, pages: int = 0) -> bool:
+    seen = catch_up(store, scope)
+    gone = index_entries(store.entries(scope, length))
+    return store.rewind(scope, length, pages, gone, seen)
+
+
+def erase(store: Store, scope: Scope, *positions: int, pages: int = 0) -> int | None:
+    seen = catch_up(store, scope)
+    entries = [entry for at in positions for entry in store.entries(scope, at, at + 1)]
+    return store.erase(scope, positions, pages, index_entries(entries), seen)
 
 
 def test_an_unknown_session_is_empty(store: Store) -> None:
@@ -90,12 +110,13 @@ def test_an_unknown_session_is_empty(store: Store) -> None:
     assert store.blob(MINE, "k") is None
     assert store.plans(MINE) == {}
     assert store.frequencies(MINE, ["word"]) == {}
-    assert store.completions(MINE, "", 9) == []
-    assert store.postings(MINE, "word") == []
-    assert store.lengths(MINE, [0]) == {}
+    assert store.completions(MINE, ["", "a"], 9) == []
+    assert store.postings(MINE, ["word"]) == {}
     assert set(store.size(MINE).values()) == {0}
-    assert store.drop(MINE) == store.erase(MINE, [0], 0, documents) == 0
-    store.rewind(MINE, 0, 0, documents)
+    assert store.drop(MINE) == 0
+    assert not store.erase(MINE, [0], 0, NOTHING, SessionState())
+    assert not store.rewind(MINE, 0, 0, NOTHING, SessionState())
+    assert not store.index(MINE, NOTHING, 1, SessionState())
     assert store.sessions("acme") == []
 
 
@@ -134,12 +155,12 @@ def test_a_retried_append_changes_nothing(store: Store) -> None:
 
 def test_a_taken_id_refuses_the_whole_append(store: Store) -> None:
     fill(store, MINE, "one")
-    before = store.state(MINE)
+    before = catch_up(store, MINE)
     with pytest.raises(ConflictError, match="other content"):
         add(store, draft("new", "n"), draft("another", "t0"))
     with pytest.raises(ConflictError):
         add(store, draft("new", "n"), draft("newer", "n"))
-    assert store.state(MINE) == before
+    assert catch_up(store, MINE) == before
     assert texts(store, MINE) == {0: "one"}
     assert found(store, MINE, "new") == []
     assert store.position(MINE, "n") is None
@@ -172,7 +193,7 @@ def test_rewind_takes_back_turns_pages_plans_and_search(store: Store) -> None:
     fill(store, MINE, "red fox", "green fox", "blue fox")
     store.add_pages(MINE, [page(0), page(1)], 0)
     store.swap_plan(MINE, "reader", Plan((Tier.TINY,)), None)
-    store.rewind(MINE, 1, 1, documents)
+    assert rewind(store, MINE, 1, 1)
     state = store.state(MINE)
     assert (state.turns, state.pages, state.generation, state.documents) == (1, 1, 1, 1)
     assert texts(store, MINE) == {0: "red fox"}
@@ -180,7 +201,7 @@ def test_rewind_takes_back_turns_pages_plans_and_search(store: Store) -> None:
     assert store.page(MINE, 1) is None
     assert found(store, MINE, "fox") == [0]
     assert found(store, MINE, "blue") == []
-    assert store.completions(MINE, "blu", 9) == []
+    assert store.completions(MINE, ["blu"], 9) == []
     assert add(store, draft("new", "t2")) == [1]
     assert found(store, MINE, "new") == [1]
 
@@ -190,8 +211,8 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> N
     store.add_pages(MINE, [page(0), page(1)], 0)
     store.swap_plan(MINE, "reader", Plan((Tier.TINY,)), None)
     store.put_blob(MINE, "png", b"pixels")
-    assert store.erase(MINE, [1, 2, 9], 1, documents) == 2
-    assert store.erase(MINE, [1], 1, documents) == 0
+    assert erase(store, MINE, 1, 2, 9, pages=1) == 2
+    assert erase(store, MINE, 1, pages=1) == 0
     state = store.state(MINE)
     assert (state.turns, state.pages, state.documents, state.terms) == (3, 1, 1, 2)
     assert state.generation > 0
@@ -202,7 +223,7 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> N
     assert store.plans(MINE) == {}
     assert store.frequencies(MINE, ["green", "blue"]) == {}
     assert found(store, MINE, "fox") == [0]
-    assert store.lengths(MINE, [0, 1, 2]) == {0: 2}
+    assert store.completions(MINE, ["green", "f"], 9) == ["fox"]
     assert add(store, draft("green again", "t1")) == [3]
     assert texts(store, MINE) == {0: "red fox", 3: "green again"}
 
@@ -228,16 +249,15 @@ def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:
 def test_a_fork_is_a_copy_of_its_own(store: Store) -> None:
     other = Scope("acme", "43")
     fill(store, MINE, "red fox", "green fox", "blue fox")
-    store.erase(MINE, [1], 0, documents)
+    erase(store, MINE, 1)
     store.add_pages(MINE, [page(0)], store.state(MINE).generation)
     store.fork(MINE, other)
     assert store.state(other) == store.state(MINE)
     assert list(store.entries(other)) == list(store.entries(MINE))
     assert store.page(other, 0) == store.page(MINE, 0)
-    assert store.lengths(other, [0, 1, 2]) == store.lengths(MINE, [0, 1, 2])
-    for term in ("fox", "red", "green"):
-        assert store.postings(other, term) == store.postings(MINE, term)
-    store.erase(MINE, [0], 0, documents)
+    terms = ["fox", "red", "green"]
+    assert store.postings(other, terms) == store.postings(MINE, terms)
+    erase(store, MINE, 0)
     assert texts(store, other) == {0: "red fox", 2: "blue fox"}
     assert found(store, other, "red") == [0]
     assert store.append(other, [draft("grey fox", "t9")], SETTINGS) == [3]
@@ -271,7 +291,7 @@ def test_pages_are_kept_by_their_first_writer(store: Store) -> None:
 
 def test_pages_of_an_older_generation_are_refused(store: Store) -> None:
     fill(store, MINE, "one", "two")
-    store.rewind(MINE, 1, 0, documents)
+    assert rewind(store, MINE, 1)
     assert not store.add_pages(MINE, [page(0)], 0)
     assert store.page(MINE, 0) is None
 
@@ -337,36 +357,70 @@ def test_the_first_writer_fixes_a_blob(store: Store) -> None:
 
 def test_the_index_knows_terms_by_name_and_by_prefix(store: Store) -> None:
     fill(store, MINE, "fox fox fox", "foxglove and fox", "unit _test foxtrot 北京大学")
+    state = catch_up(store, MINE)
+    assert (state.indexed, state.documents, state.terms) == (3, 3, 17)
     assert store.frequencies(MINE, ["fox", "foxtrot", "wolf", "北京"]) == {
         "fox": 2,
         "foxtrot": 1,
         "北京": 1,
     }
-    assert sorted(store.postings(MINE, "fox")) == [(0, 3), (1, 1)]
-    assert store.postings(MINE, "fo") == []
-    assert store.completions(MINE, "fox", 9) == ["fox", "foxglov", "foxtrot"]
-    assert store.completions(MINE, "fox", 2) == ["fox", "foxglov"]
-    assert store.completions(MINE, "北", 9) == ["北", "北京"]
-    assert store.lengths(MINE, [0, 1, 7]) == {0: 3, 1: 3}
+    assert postings(store, MINE, "fox") == [(0, 3, 3), (1, 1, 3)]
+    assert postings(store, MINE, "fo") == []
+    assert store.completions(MINE, ["fox"], 9) == ["fox", "foxglov", "foxtrot"]
+    assert store.completions(MINE, ["fox", "wolf", "an"], 2) == ["fox", "foxglov", "and"]
+    assert store.completions(MINE, ["北"], 9) == ["北", "北京"]
+
+
+def test_the_index_grows_in_step_with_the_log(store: Store) -> None:
+    before = store.state(MINE)
+    fill(store, MINE, "red fox", "blue fox")
+    seen = store.state(MINE)
+    first = index_entries(store.entries(MINE, 0, 1))
+    assert store.index(MINE, first, 1, seen)
+    assert not store.index(MINE, first, 1, seen)  # a slower worker's
+    assert not store.index(MINE, first, 1, before)
+    assert not store.erase(MINE, [0], 0, first, seen)
+    assert not store.rewind(MINE, 0, 0, first, seen)
+    assert postings(store, MINE, "fox") == [(0, 1, 2)]
+    assert found(store, MINE, "fox") == [0, 1]
+    assert texts(store, MINE) == {0: "red fox", 1: "blue fox"}
+
+
+def test_a_log_of_several_blocks_is_one_index(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("optimem.recall", type(store).__module__):
+        monkeypatch.setattr(f"{module}.BLOCK", 4)
+    fill(store, MINE, *(f"fox number {number}" for number in range(11)))
+    assert found(store, MINE, "fox") == list(range(11))
+    assert store.frequencies(MINE, ["fox", "7"]) == {"fox": 11, "7": 1}
+    assert store.completions(MINE, ["fo"], 9) == ["fox"]
+    assert erase(store, MINE, 2, 5, 6) == 3
+    assert rewind(store, MINE, 9)
+    assert found(store, MINE, "fox") == [0, 1, 3, 4, 7, 8]
+    assert store.append(MINE, [draft("fox again", "again")], SETTINGS) == [9]
+    assert found(store, MINE, "fox") == [0, 1, 3, 4, 7, 8, 9]
+    assert store.state(MINE).documents == 7
 
 
 @pytest.mark.parametrize("term", ["*", '"', "(", "fox*", "a:b", "NEAR", "-", "", "\x00", "\ud800"])
 def test_a_term_is_never_read_as_syntax(store: Store, term: str) -> None:
     fill(store, MINE, "red fox")
-    assert store.postings(MINE, term) == []
+    assert found(store, MINE, term) == []
     assert store.frequencies(MINE, [term]) == {}
-    assert store.completions(MINE, f"{term}?", 9) == []
+    assert store.completions(MINE, [f"{term}?"], 9) == []
 
 
 def test_a_long_turn_is_indexed_in_stretches(store: Store) -> None:
     fill(store, MINE, " ".join(["word"] * 20_000 + ["end"]), "word")
-    stretches = store.postings(MINE, "word")
-    assert len(stretches) == store.state(MINE).documents > 2
-    assert {position for position, _ in stretches} == {0, 1}
-    assert sum(count for _, count in stretches) == 20_001
+    state = catch_up(store, MINE)
+    stretches = postings(store, MINE, "word")
+    assert len(stretches) == state.documents > 2
+    assert [position for position, _, _ in stretches] == [0] * (len(stretches) - 1) + [1]
+    assert sum(count for _, count, _ in stretches) == 20_001
     assert store.frequencies(MINE, ["word"])["word"] == len(stretches)
-    assert store.erase(MINE, [0], 0, documents) == 1
-    assert store.postings(MINE, "word") == [(1, 1)]
+    assert erase(store, MINE, 0) == 1
+    assert postings(store, MINE, "word") == [(1, 1, 1)]
 
 
 def test_nothing_crosses_a_scope(store: Store) -> None:
@@ -400,7 +454,7 @@ def check_scope(store: Store, scope: Scope, number: int) -> None:
     assert store.state(scope).settings == {"number": number}
     assert store.plans(scope)["reader"].epoch == number
     assert found(store, scope, "share") == [0]
-    assert store.completions(scope, "word", 99) == [f"word{number}"]
+    assert store.completions(scope, ["word"], 99) == [f"word{number}"]
     assert store.frequencies(scope, [f"word{number + 1}"]) == {}
 
 

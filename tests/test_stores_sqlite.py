@@ -119,6 +119,7 @@ with Memory.open(url, "42") as memory:
         memory.append({"role": "user", "content": f"{name} says {number}"}, id=f"{name}-{number}")
         if number % 10 == 0:
             memory.context("deepseek-ocr")
+            memory.recall(name)
 """
 
 
@@ -133,4 +134,5 @@ def test_processes_share_a_session(tmp_path: Path) -> None:
         for name in ("ann", "ben", "eve"):
             mine = [text for text in said if text.startswith(name)]
             assert mine == [f"{name} says {number}" for number in range(40)]
+        memory.recall("says")
         assert memory.store.state(Scope("default", "42")).documents == 120

@@ -7,9 +7,20 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
 from optimem.errors import StoreError
-from optimem.stores.protocol import Documents, Draft, SessionState, Store
+from optimem.stores.postings import BLOCK, Postings, decode_postings, index_stretches
+from optimem.stores.protocol import Draft, SessionState, Store
 
-__all__ = ["Documents", "Draft", "SessionState", "Store", "default_url", "open_store"]
+__all__ = [
+    "BLOCK",
+    "Draft",
+    "Postings",
+    "SessionState",
+    "Store",
+    "decode_postings",
+    "default_url",
+    "index_stretches",
+    "open_store",
+]
 
 
 def default_url() -> str:

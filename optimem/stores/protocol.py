@@ -6,23 +6,20 @@ missing one is rebuilt; a missing turn is an error. Every call takes the scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from optimem.stores.postings import Postings
 from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, Turn, TurnFacts
-
-Documents = Iterable[Sequence[str]]
-"""The search terms of a turn: one list for each stretch of its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A turn about to be appended, with what is derived from it."""
+    """A turn about to be appended, with what planning needs to know of it."""
 
     turn: Turn
     facts: TurnFacts
-    documents: Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,7 @@ class SessionState:
         turns: positions given out so far, forgotten turns included.
         pages: sealed pages.
         generation: rises when something already stored is taken away (rewind, forget).
+        indexed: how many of the turns the search index has seen.
         documents: stretches of text in the search index.
         terms: how many terms they have together.
         settings: what the session was begun with.
@@ -41,6 +39,7 @@ class SessionState:
     turns: int = 0
     pages: int = 0
     generation: int = 0
+    indexed: int = 0
     documents: int = 0
     terms: int = 0
     settings: dict[str, Json] = field(default_factory=dict)
@@ -86,9 +85,20 @@ class Store(Protocol):
         ...
 
     def rewind(
-        self, scope: Scope, length: int, pages: int, documents: Callable[[Turn], Documents]
-    ) -> None:
-        """Keep the first `length` positions and the first `pages` pages, and no plans."""
+        self, scope: Scope, length: int, pages: int, postings: Postings, seen: SessionState
+    ) -> bool:
+        """Keep the first `length` positions and the first `pages` pages, and no plans.
+
+        Args:
+            scope: whose session it is.
+            length: positions to keep.
+            pages: pages to keep.
+            postings: what the search index has of the turns behind them.
+            seen: the state that the others were computed from.
+
+        Returns False, and does nothing, when the index or the generation has moved on
+        from `seen`.
+        """
         ...
 
     def erase(
@@ -96,11 +106,13 @@ class Store(Protocol):
         scope: Scope,
         positions: Sequence[int],
         pages: int,
-        documents: Callable[[Turn], Documents],
-    ) -> int:
+        postings: Postings,
+        seen: SessionState,
+    ) -> int | None:
         """Remove turns for good, with every page from `pages` on, all plans and all blobs.
 
-        Positions are never given out again. Returns how many turns were there.
+        Positions are never given out again. Returns how many turns were there; None, and
+        does nothing, when the index or the generation has moved on from `seen`.
         """
         ...
 
@@ -159,20 +171,24 @@ class Store(Protocol):
         """Remove bytes that are no longer shown."""
         ...
 
+    def index(self, scope: Scope, postings: Postings, stop: int, seen: SessionState) -> bool:
+        """Add the postings of the turns from `seen.indexed` up to `stop` to the search index.
+
+        They are of one block. Returns False, and does nothing, when the index or the
+        generation has moved on from `seen`.
+        """
+        ...
+
     def frequencies(self, scope: Scope, terms: Iterable[str]) -> dict[str, int]:
         """In how many stretches of text each term occurs; terms that do not are left out."""
         ...
 
-    def completions(self, scope: Scope, prefix: str, limit: int) -> list[str]:
-        """Terms that start with `prefix`, in alphabetical order."""
+    def completions(self, scope: Scope, prefixes: Iterable[str], limit: int) -> list[str]:
+        """For each prefix the first `limit` terms that start with it, in alphabetical order."""
         ...
 
-    def postings(self, scope: Scope, term: str) -> list[tuple[int, int]]:
-        """(position, occurrences) of each stretch of text with this term."""
-        ...
-
-    def lengths(self, scope: Scope, positions: Iterable[int]) -> dict[int, float]:
-        """Mean number of terms in the stretches of each turn."""
+    def postings(self, scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
+        """The packed postings of each term, in order; terms without any are left out."""
         ...
 
     def size(self, scope: Scope) -> dict[str, int]:

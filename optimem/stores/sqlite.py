@@ -1,7 +1,8 @@
 """Sessions in one SQLite file (WAL mode), the embedded default; in memory without a path.
 
-Search terms stand in a contentless FTS5 table, each prefixed with its session's number,
-so that neither matches nor statistics cross a scope.
+The search index is a table of packed postings (see `optimem.stores.postings`): FTS5 keeps
+deleted words in its segments and reads common terms row by row, which at 100,000 turns
+takes half a second a query.
 """
 
 from __future__ import annotations
@@ -9,31 +10,30 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 from optimem.errors import ConflictError, NotFoundError, StoreError
 from optimem.stores import codec
-from optimem.stores.protocol import Documents, Draft, SessionState
+from optimem.stores.postings import BLOCK, POSTING, Postings, without
+from optimem.stores.protocol import Draft, SessionState
 from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, Turn, TurnFacts, dump_json
 
 _APPLICATION_ID = 0x4F70744D  # "OptM"
 _SCHEMA_VERSION = 1
+_NO_END = 1 << 62
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
-_PIECES = 10  # bits of a search row's id that number the stretches of one turn
 
 _SCHEMA = f"""
 CREATE TABLE session (
     id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
     turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
-    documents INTEGER NOT NULL DEFAULT 0, terms INTEGER NOT NULL DEFAULT 0,
-    settings TEXT NOT NULL, UNIQUE (namespace, name));
+    indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
+    terms INTEGER NOT NULL DEFAULT 0, settings TEXT NOT NULL, UNIQUE (namespace, name));
 CREATE TABLE turn (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, position INTEGER NOT NULL,
+    session INTEGER NOT NULL, position INTEGER NOT NULL,
     id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    documents INTEGER NOT NULL, terms INTEGER NOT NULL,
     UNIQUE (session, position), UNIQUE (session, id));
 CREATE TABLE page (
     session INTEGER NOT NULL, number INTEGER NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
@@ -44,9 +44,9 @@ CREATE TABLE plan (
 CREATE TABLE blob (
     session INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (session, key)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE search USING fts5(terms, content='', tokenize="ascii tokenchars '_'");
-CREATE VIRTUAL TABLE search_row USING fts5vocab(search, row);
-CREATE VIRTUAL TABLE search_instance USING fts5vocab(search, instance);
+CREATE TABLE posting (
+    session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (session, term, block)) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
@@ -107,15 +107,13 @@ class SQLiteStore:
             row = db.execute(
                 "SELECT turns,"
                 " (SELECT coalesce(max(number) + 1, 0) FROM page WHERE session = session.id),"
-                " generation, documents, terms, settings"
+                " generation, indexed, documents, terms, settings"
                 " FROM session WHERE namespace = ? AND name = ?",
                 _names(scope),
             ).fetchone()
         if row is None:
             return SessionState()
-        turns, pages, generation, documents, terms, settings = row
-        kept = codec.decode_settings(settings)
-        return SessionState(turns, pages, generation, documents, terms, kept)
+        return SessionState(*row[:-1], settings=codec.decode_settings(row[-1]))
 
     def sessions(self, namespace: str) -> list[str]:
         rows = self._rows(
@@ -131,10 +129,7 @@ class SQLiteStore:
             count: int = db.execute(
                 "SELECT count(*) FROM turn WHERE session = ?", (key,)
             ).fetchone()[0]
-            # FTS5 can only take back rows whose terms it is given; those of a whole session
-            # are listed in the index itself.
-            self._unindex_session(db, key)
-            for table in ("turn", "page", "plan", "blob"):
+            for table in ("turn", "page", "plan", "blob", "posting"):
                 db.execute(f"DELETE FROM {table} WHERE session = ?", (key,))
             db.execute("DELETE FROM session WHERE id = ?", (key,))
             return count
@@ -148,22 +143,20 @@ class SQLiteStore:
             if db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]:
                 raise ConflictError(f"session {target.session!r} already has turns: name another")
             db.execute(
-                "UPDATE session SET (turns, generation, documents, terms, settings) ="
-                " (SELECT turns, generation, documents, terms, settings FROM session"
+                "UPDATE session SET (turns, generation, indexed, documents, terms, settings) ="
+                " (SELECT turns, generation, indexed, documents, terms, settings FROM session"
                 " WHERE id = ?) WHERE id = ?",
                 (source, key),
             )
-            db.execute(
-                "INSERT INTO turn (session, position, id, time, facts, body, documents, terms)"
-                " SELECT ?, position, id, time, facts, body, documents, terms FROM turn"
-                " WHERE session = ? ORDER BY position",
-                (key, source),
-            )
-            db.execute(
-                "INSERT INTO page SELECT ?, number, facts, body FROM page WHERE session = ?",
-                (key, source),
-            )
-            self._copy_index(db, source, key)
+            for table, columns in (
+                ("turn", "position, id, time, facts, body"),
+                ("page", "number, facts, body"),
+                ("posting", "term, block, data"),
+            ):
+                db.execute(
+                    f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE session = ?",
+                    (key, source),
+                )
 
     # The log
 
@@ -174,33 +167,25 @@ class SQLiteStore:
             return []
         with self._write() as db:
             key = self._session(db, scope, settings)
-            start = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]
-            positions, documents, terms = [], 0, 0
-            position = start
+            length = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]
+            positions = []
             for draft in drafts:
-                there = self._position_of_same(db, key, draft.turn)
-                if there is not None:
-                    positions.append(there)
-                    continue
-                added = self._insert(db, key, position, draft)
-                documents, terms = documents + added[0], terms + added[1]
+                position = self._position_of_same(db, key, draft.turn)
+                if position is None:
+                    position, length = length, length + 1
+                    self._insert(db, key, position, draft)
                 positions.append(position)
-                position += 1
-            db.execute(
-                "UPDATE session SET turns = ?, documents = documents + ?, terms = terms + ?"
-                " WHERE id = ?",
-                (position, documents, terms, key),
-            )
+            db.execute("UPDATE session SET turns = ? WHERE id = ?", (length, key))
         return positions
 
     def entries(self, scope: Scope, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        last = -1 if stop is None else stop
+        last = _NO_END if stop is None else stop
         while True:
             rows = self._rows(
                 "SELECT position, id, time, body FROM turn WHERE session ="
                 " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
-                " AND position >= ? AND (? < 0 OR position < ?) ORDER BY position LIMIT ?",
-                (*_names(scope), start, last, last, _READ_AT_ONCE),
+                " AND position >= ? AND position < ? ORDER BY position LIMIT ?",
+                (*_names(scope), start, last, _READ_AT_ONCE),
             )
             for position, id, time, body in rows:
                 yield Entry(position, codec.decode_turn(body, _untext(id), time))
@@ -226,31 +211,38 @@ class SQLiteStore:
         return rows[0][0] if rows else None
 
     def rewind(
-        self, scope: Scope, length: int, pages: int, documents: Callable[[Turn], Documents]
-    ) -> None:
+        self, scope: Scope, length: int, pages: int, postings: Postings, seen: SessionState
+    ) -> bool:
         with self._write() as db:
-            key = self._find(db, scope)
+            key = self._unmoved(db, scope, seen)
             if key is None:
-                return
-            rows = db.execute(
-                "SELECT position FROM turn WHERE session = ? AND position >= ?", (key, length)
-            ).fetchall()
-            self._remove(db, key, [row[0] for row in rows], pages, documents)
-            db.execute("UPDATE session SET turns = ? WHERE id = ?", (length, key))
+                return False
+            gone = range(length, seen.indexed)
+            db.execute("DELETE FROM turn WHERE session = ? AND position >= ?", (key, length))
+            self._take_back(db, key, pages, postings, set(gone))
+            db.execute(
+                "UPDATE session SET turns = ?, indexed = min(indexed, ?) WHERE id = ?",
+                (length, length, key),
+            )
+            return True
 
     def erase(
         self,
         scope: Scope,
         positions: Sequence[int],
         pages: int,
-        documents: Callable[[Turn], Documents],
-    ) -> int:
+        postings: Postings,
+        seen: SessionState,
+    ) -> int | None:
         with self._write() as db:
-            key = self._find(db, scope)
+            key = self._unmoved(db, scope, seen)
             if key is None:
-                return 0
+                return None
+            rows = [(key, position) for position in positions]
+            removed = db.executemany("DELETE FROM turn WHERE session = ? AND position = ?", rows)
             db.execute("DELETE FROM blob WHERE session = ?", (key,))
-            return self._remove(db, key, positions, pages, documents)
+            self._take_back(db, key, pages, postings, set(positions))
+            return removed.rowcount
 
     # Pages, plans, blobs
 
@@ -335,48 +327,64 @@ class SQLiteStore:
 
     # The search index
 
+    def index(self, scope: Scope, postings: Postings, stop: int, seen: SessionState) -> bool:
+        with self._write() as db:
+            key = self._unmoved(db, scope, seen)
+            if key is None:
+                return False
+            block = seen.indexed // BLOCK
+            for term, data in postings.by_term.items():
+                row = (key, _text(term), block)
+                found = db.execute(
+                    "SELECT data FROM posting WHERE session = ? AND term = ? AND block = ?", row
+                ).fetchone()
+                joined = data if found is None else found[0] + data
+                db.execute("INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?)", (*row, joined))
+            db.execute(
+                "UPDATE session SET indexed = ?, documents = documents + ?, terms = terms + ?"
+                " WHERE id = ?",
+                (stop, postings.documents, postings.terms, key),
+            )
+            return True
+
     def frequencies(self, scope: Scope, terms: Iterable[str]) -> dict[str, int]:
         found = {}
         with self._read() as db:
             key = self._find(db, scope)
             for term in terms:
-                row = db.execute(
-                    "SELECT doc FROM search_row WHERE term = ?", (_term(key, term),)
-                ).fetchone()
-                if row:
-                    found[term] = int(row[0])
+                size = db.execute(
+                    "SELECT sum(length(data)) FROM posting WHERE session = ? AND term = ?",
+                    (key, _text(term)),
+                ).fetchone()[0]
+                if size:
+                    found[term] = size // POSTING.itemsize
         return found
 
-    def completions(self, scope: Scope, prefix: str, limit: int) -> list[str]:
+    def completions(self, scope: Scope, prefixes: Iterable[str], limit: int) -> list[str]:
+        found: list[str] = []
         with self._read() as db:
-            first = _term(self._find(db, scope), prefix)
-            rows = db.execute(
-                "SELECT term FROM search_row WHERE term >= ? AND term < ? ORDER BY term LIMIT ?",
-                (first, first + "\U0010ffff", limit),
-            ).fetchall()
-        return [str(term).partition("_")[2] for (term,) in rows]
+            key = self._find(db, scope)
+            for prefix in prefixes:
+                first = _text(prefix)
+                rows = db.execute(
+                    "SELECT DISTINCT term FROM posting WHERE session = ? AND term >= ?"
+                    " AND term < ? ORDER BY term LIMIT ?",
+                    (key, first, first + b"\xff", limit),
+                ).fetchall()
+                found += (_untext(term) for (term,) in rows)
+        return found
 
-    def postings(self, scope: Scope, term: str) -> list[tuple[int, int]]:
-        with self._read() as db:
-            rows = db.execute(
-                "SELECT turn.position, count(*) FROM search_instance AS found"
-                f" JOIN turn ON turn.key = found.doc >> {_PIECES}"
-                " WHERE found.term = ? GROUP BY found.doc",
-                (_term(self._find(db, scope), term),),
-            ).fetchall()
-        return rows
-
-    def lengths(self, scope: Scope, positions: Iterable[int]) -> dict[int, float]:
+    def postings(self, scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
         found = {}
         with self._read() as db:
             key = self._find(db, scope)
-            for position in positions:
-                row = db.execute(
-                    "SELECT terms, documents FROM turn WHERE session = ? AND position = ?",
-                    (key, position),
-                ).fetchone()
-                if row:
-                    found[position] = row[0] / max(row[1], 1)
+            for term in terms:
+                rows = db.execute(
+                    "SELECT data FROM posting WHERE session = ? AND term = ? ORDER BY block",
+                    (key, _text(term)),
+                ).fetchall()
+                if rows:
+                    found[term] = b"".join(data for (data,) in rows)
         return found
 
     def size(self, scope: Scope) -> dict[str, int]:
@@ -397,24 +405,11 @@ class SQLiteStore:
 
     # Inside a transaction
 
-    def _insert(
-        self, db: sqlite3.Connection, session: int, position: int, draft: Draft
-    ) -> tuple[int, int]:
+    def _insert(self, db: sqlite3.Connection, session: int, position: int, draft: Draft) -> None:
         turn = draft.turn
         row: tuple[Json, ...] = (session, position, _text(turn.id), turn.time)
         row += (codec.encode_turn_facts(draft.facts), codec.encode_turn(turn))
-        cursor = db.execute(
-            "INSERT INTO turn (session, position, id, time, facts, body, documents, terms)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0, 0)",
-            row,
-        )
-        key = int(cursor.lastrowid or 0)
-        counts = [0, 0]
-        for line, terms, rowid in _index_rows(session, key, draft.documents):
-            db.execute("INSERT INTO search (rowid, terms) VALUES (?, ?)", (rowid, line))
-            counts = [counts[0] + 1, counts[1] + terms]
-        db.execute("UPDATE turn SET documents = ?, terms = ? WHERE key = ?", (*counts, key))
-        return counts[0], counts[1]
+        db.execute("INSERT INTO turn VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _position_of_same(self, db: sqlite3.Connection, session: int, turn: Turn) -> int | None:
         row = db.execute(
@@ -430,72 +425,44 @@ class SQLiteStore:
             )
         return int(row[0])
 
-    def _remove(
+    def _take_back(
         self,
         db: sqlite3.Connection,
         session: int,
-        positions: Sequence[int],
         pages: int,
-        documents: Callable[[Turn], Documents],
-    ) -> int:
-        removed = 0
-        for position in positions:
-            row = db.execute(
-                "SELECT key, id, time, body, documents, terms FROM turn"
-                " WHERE session = ? AND position = ?",
-                (session, position),
-            ).fetchone()
-            if row is None:
-                continue
-            key, id, time, body, pieces, terms = row
-            turn = codec.decode_turn(body, _untext(id), time)
-            for line, _, rowid in _index_rows(session, key, documents(turn)):
-                db.execute(
-                    "INSERT INTO search (search, rowid, terms) VALUES ('delete', ?, ?)",
-                    (rowid, line),
-                )
-            db.execute("DELETE FROM turn WHERE key = ?", (key,))
-            db.execute(
-                "UPDATE session SET documents = documents - ?, terms = terms - ? WHERE id = ?",
-                (pieces, terms, session),
-            )
-            removed += 1
+        postings: Postings,
+        positions: set[int],
+    ) -> None:
+        """Remove what was derived from turns that are gone."""
+        for term in postings.by_term:
+            rows = db.execute(
+                "SELECT block, data FROM posting WHERE session = ? AND term = ?",
+                (session, _text(term)),
+            ).fetchall()
+            for block, data in rows:
+                row = (session, _text(term), block)
+                if kept := without(data, positions):
+                    db.execute("INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?)", (*row, kept))
+                else:
+                    db.execute(
+                        "DELETE FROM posting WHERE session = ? AND term = ? AND block = ?", row
+                    )
         db.execute("DELETE FROM page WHERE session = ? AND number >= ?", (session, pages))
         db.execute("DELETE FROM plan WHERE session = ?", (session,))
-        db.execute("UPDATE session SET generation = generation + 1 WHERE id = ?", (session,))
-        return removed
-
-    def _unindex_session(self, db: sqlite3.Connection, session: int) -> None:
-        for rowid, line in self._indexed(db, session).items():
-            db.execute(
-                "INSERT INTO search (search, rowid, terms) VALUES ('delete', ?, ?)", (rowid, line)
-            )
-
-    def _copy_index(self, db: sqlite3.Connection, source: int, target: int) -> None:
-        keys = dict(
-            db.execute(
-                "SELECT old.key, new.key FROM turn AS old JOIN turn AS new"
-                " ON old.position = new.position WHERE old.session = ? AND new.session = ?",
-                (source, target),
-            ).fetchall()
+        db.execute(
+            "UPDATE session SET generation = generation + 1, documents = documents - ?,"
+            " terms = terms - ? WHERE id = ?",
+            (postings.documents, postings.terms, session),
         )
-        pieces = (1 << _PIECES) - 1
-        for rowid, line in self._indexed(db, source).items():
-            moved = keys[rowid >> _PIECES] << _PIECES | rowid & pieces
-            terms = " ".join(f"{target}_{term.partition('_')[2]}" for term in line.split(" "))
-            db.execute("INSERT INTO search (rowid, terms) VALUES (?, ?)", (moved, terms))
 
-    def _indexed(self, db: sqlite3.Connection, session: int) -> dict[int, str]:
-        """The indexed line of each search row of a session, rebuilt from the index."""
-        rows = db.execute(
-            "SELECT doc, term FROM search_instance WHERE term >= ? AND term < ?"
-            " ORDER BY doc, offset",
-            (f"{session}_", f"{session}`"),  # ` follows _ in ASCII
-        )
-        lines: dict[int, list[str]] = {}
-        for rowid, term in rows:
-            lines.setdefault(rowid, []).append(term)
-        return {rowid: " ".join(terms) for rowid, terms in lines.items()}
+    def _unmoved(self, db: sqlite3.Connection, scope: Scope, seen: SessionState) -> int | None:
+        """The session's key if its index and generation still are those that were seen."""
+        row = db.execute(
+            "SELECT id FROM session WHERE namespace = ? AND name = ?"
+            " AND generation = ? AND indexed = ?",
+            (*_names(scope), seen.generation, seen.indexed),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def _find(self, db: sqlite3.Connection, scope: Scope) -> int | None:
         row = db.execute(
@@ -548,18 +515,6 @@ class SQLiteStore:
                         self._db.execute("ROLLBACK")
             except sqlite3.Error as error:
                 raise StoreError(f"cannot write {self.url}: {_reason(error)}") from None
-
-
-def _index_rows(session: int, key: int, documents: Documents) -> Iterator[tuple[str, int, int]]:
-    """(indexed line, number of terms, row id) for each stretch of a turn."""
-    for piece, terms in enumerate(islice(documents, 1 << _PIECES)):
-        line = _term(session, f" {session}_".join(terms)) if terms else ""
-        yield line, len(terms), key << _PIECES | piece
-
-
-def _term(session: int | None, term: str) -> str:
-    """A term as it stands in the index, where no term has a lone surrogate."""
-    return f"{session}_{term}".encode("utf-8", "replace").decode()
 
 
 def _names(scope: Scope) -> tuple[bytes, bytes]:
