@@ -17,7 +17,8 @@ from optimem.modes import Tier
 from optimem.policies import Frontier
 from optimem.readers import Profile
 from optimem.renderers.atlas import load_atlas
-from optimem.renderers.layout import PageBuilder, PageStyle, flow_turn
+from optimem.renderers.flow import flow_turn
+from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.stores import SessionState, Store
 from optimem.tokens import Counter
 from optimem.values import Mark, Page, PageFacts, Scope, Turn, TurnFacts
@@ -209,7 +210,7 @@ class Ledger:
             position, offset = page.stop
         pieces = []
         for entry in self._store.entries(self._scope, position, frontier):
-            text = flow_turn(entry).text
+            text = flow_turn(entry, self._style.flow).text
             pieces.append(text[offset:] if entry.position == position else text)
         return "".join(pieces)
 
@@ -269,8 +270,8 @@ class Ledger:
                 if last is None:
                     raise StoreError("the session's last page is missing: reopen the memory")
                 resume = last.stop
-            style = self._style.key(atlas.key)
-            self._builder = PageBuilder(atlas.widths, style, len(self.pages), resume)
+            key = self._style.key(atlas.key)
+            self._builder = PageBuilder(atlas.cells, key, len(self.pages), resume, self._style.flow)
         return self._builder
 
     def _save(self, pages: list[Page]) -> bool:
@@ -284,7 +285,7 @@ class Ledger:
 
     def _page_facts(self, pages: list[Page]) -> Iterator[PageFacts]:
         for page in pages:
-            text = page.text
+            text = page.words
             first, last = page.spans[0], page.spans[-1]
             ranked = find_anchors(text, cut_start=not first.begins, cut_end=not last.ends)
             bare = PageFacts(

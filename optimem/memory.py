@@ -97,7 +97,7 @@ class Memory:
         self._lock = threading.RLock()
         self._settings = _settings(store, scope, counter, style, caption_tokens)
         self._counter = find_counter(self._settings["counter"])
-        self._style = PageStyle(fade=self._settings["fade"])
+        self._style = PageStyle(self._settings["fade"], self._settings["flow"])
         room = self._settings["caption_tokens"]
         self._index = SearchIndex(store, scope)
         self._ledger = Ledger(store, scope, self._counter, self._style, room)
@@ -127,7 +127,7 @@ class Memory:
             session: the session's name.
             namespace: whose session it is; names in different namespaces never meet.
             policy: how pages fade; `Epochs()` by default.
-            style: how pages are drawn; settled when the session begins.
+            style: how pages are laid out and drawn; settled when the session begins.
             counter: what counts text tokens ("o200k", "chars", or "auto" for the best
                 that is installed); settled when the session begins.
             caption_tokens: the most tokens beside each page for its place and anchors
@@ -468,11 +468,18 @@ def _settings(
     asked = {
         "counter": None if counter == "auto" else counter,
         "fade": None if style is None else style.fade,
+        "flow": None if style is None else style.flow,
         "caption_tokens": caption_tokens,
     }
     stored = store.state(scope).settings
     if not stored:
-        defaults = {"counter": find_counter(counter).name, "fade": "native", "caption_tokens": 60}
+        drawn = PageStyle()
+        defaults = {
+            "counter": find_counter(counter).name,
+            "fade": drawn.fade,
+            "flow": drawn.flow,
+            "caption_tokens": 60,
+        }
         return {key: defaults[key] if asked[key] is None else asked[key] for key in asked}
     for key, value in asked.items():
         if value is not None and stored[key] != value:

@@ -19,6 +19,9 @@ Dialect = Literal["openai", "anthropic", "langchain"]
 Json = Any
 """What `json.loads` returns."""
 
+SPLIT = "\\"
+"""Ends a page's row when a word goes on in the next; no other row ends with it."""
+
 
 def dump_json(value: Json) -> str:
     """One canonical spelling of a JSON value: same input, same bytes, lone surrogates kept."""
@@ -224,8 +227,9 @@ class Page:
 
     Attributes:
         number: its place in the session, counted from 0.
-        rows: at most 64 pieces of the flowed text, one a line; joined they are the text.
-        spans: which turn stands where, in order and without gaps.
+        rows: at most 64 pieces of the flowed text, one a row; `SPLIT` ends one whose last
+            word goes on in the next.
+        spans: which turn stands where in `text`, in order and without gaps.
         marks: the attachments named on this page.
         stop: (position, offset) in the flowed log at which the next page starts.
         style: key of the style and atlas that it was laid out with.
@@ -240,8 +244,13 @@ class Page:
 
     @property
     def text(self) -> str:
-        """What the page says, exactly as drawn, without line ends."""
+        """What the page shows, exactly as drawn, without row ends."""
         return "".join(self.rows)
+
+    @property
+    def words(self) -> str:
+        """What the page says: its text without the marks of words that run over a row's end."""
+        return "".join(row.removesuffix(SPLIT) for row in self.rows)
 
     @property
     def hash(self) -> str:

@@ -1,0 +1,106 @@
+"""Where on which page a turn or some words of it stand, and what stands in a region.
+
+"Page 12, lines 20-31" is a `Place`. Recall gives the places of each turn, a reader can be
+asked for one, and `Place.box` is its rectangle in a page's image. Roles have a band of
+grey each, so what a role said is a place as well.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+from optimem.modes import ROWS, Tier
+from optimem.renderers.flow import flow_text
+from optimem.renderers.normal import FlowStyle
+from optimem.values import SPLIT, Page, Role, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Some lines of a page.
+
+    Attributes:
+        page: its number, counted from 0 as in its caption.
+        first: the first line, counted from 1 at the top.
+        last: the last line.
+    """
+
+    page: int
+    first: int = 1
+    last: int = ROWS
+
+    def __str__(self) -> str:
+        lines = (
+            f"line {self.first}" if self.first == self.last else f"lines {self.first}-{self.last}"
+        )
+        return f"page {self.page}, {lines}"
+
+    def box(self, tier: Tier) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the lines in the page's image, in pixels."""
+        height = tier.cell[1]
+        return 0, (self.first - 1) * height, tier.side, self.last * height
+
+
+def turn_places(pages: Iterable[Page], position: int) -> tuple[Place, ...]:
+    """The lines on which a turn stands, one place a page; its first and last may be shared."""
+    return tuple(
+        _place(page, span) for page in pages for span in page.spans if span.position == position
+    )
+
+
+def role_places(page: Page, role: Role) -> tuple[Place, ...]:
+    """The lines of a page in a role's band of grey, one place a turn."""
+    return tuple(_place(page, span) for span in page.spans if span.role == role)
+
+
+def word_places(pages: Iterable[Page], position: int, words: str) -> tuple[Place, ...]:
+    """The lines on which words of a turn stand for the first time, one place a page.
+
+    Words are looked for as pages show them; none are found if the page shows them in
+    another form, as JSON without its blanks or data as its digest.
+    """
+    rows = [
+        (page.number, number, row)
+        for page in pages
+        for span in page.spans
+        if span.position == position
+        for number, row in _rows(page, span)
+    ]
+    text = "".join(row for _, _, row in rows)
+    styles: tuple[FlowStyle, ...] = ("all", "lines")
+    for shown in dict.fromkeys(flow_text(words, style) for style in styles):
+        start = text.find(shown)
+        if shown and start >= 0:
+            break
+    else:
+        return ()
+    ends = list(accumulate(len(row) for _, _, row in rows))
+    found = rows[bisect_right(ends, start) : bisect_right(ends, start + len(shown) - 1) + 1]
+    lines: dict[int, list[int]] = {}
+    for page_number, number, _ in found:
+        lines.setdefault(page_number, []).append(number)
+    return tuple(Place(page, numbers[0], numbers[-1]) for page, numbers in lines.items())
+
+
+def region_words(page: Page, place: Place) -> str:
+    """What the lines of a place say, as flowed text."""
+    return "".join(row.removesuffix(SPLIT) for row in page.rows[place.first - 1 : place.last])
+
+
+def _place(page: Page, span: Span) -> Place:
+    numbers = [number for number, _ in _rows(page, span)]
+    return Place(page.number, numbers[0], numbers[-1])
+
+
+def _rows(page: Page, span: Span) -> Iterator[tuple[int, str]]:
+    """The lines of a span, counted from 1, with its words on each."""
+    start = 0
+    for number, row in enumerate(page.rows, 1):
+        stop = start + len(row)
+        if span.start < stop and start < span.stop:
+            words = row[max(span.start - start, 0) : span.stop - start]
+            yield number, words.removesuffix(SPLIT) if span.stop >= stop else words
+        start = stop
