@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from optimem.errors import BudgetError
@@ -16,9 +17,9 @@ class TokenBudget:
     """Coarsens the oldest pages until the context fits its budget.
 
     In this order: pages coarser from the oldest on; fewer turns as text; the newest
-    exchange, too large to stand as text beside the pages, shown as pages itself; and last
-    pages forgotten from the oldest on. The first two already aim at `low` times the budget,
-    so that the next turns find room without another epoch.
+    exchange shown as pages itself, if that spares the others; and last pages forgotten from
+    the oldest on, with the newest exchange as text wherever it fits. The first two already
+    aim at `low` times the budget, so that the next turns find room without another epoch.
 
     Attributes:
         low: share of the budget to come down to.
@@ -46,11 +47,9 @@ class TokenBudget:
             plan = _coarsen(situation, plan, target)
             plan = self._advance(situation, plan, target, self.keep)
             plan = self._advance(situation, plan, budget, 1)
-        if situation.tokens(plan) > budget and situation.overflow is not None:
-            plan = _coarsen(situation, situation.move(plan, situation.overflow), budget)
-        plan = _forget(situation, plan, budget)
-        if situation.tokens(plan) <= budget:
-            return plan
+        for candidate in _candidates(situation, plan, budget):
+            if situation.tokens(candidate) <= budget:
+                return candidate
         smallest = smallest_budget(situation)
         raise BudgetError(
             f"a budget of {budget} tokens is too small for this context:"
@@ -81,6 +80,18 @@ def smallest_budget(situation: Situation) -> int:
     return min(
         situation.tokens(replace(plan, tiers=(Tier.FORGOTTEN,) * len(plan.tiers))) for plan in plans
     )
+
+
+def _candidates(situation: Situation, plan: Plan, budget: int) -> Iterator[Plan]:
+    """Ways to fit, the one that loses least first."""
+    yield plan
+    if situation.overflow is None:
+        yield _forget(situation, plan, budget)
+        return
+    imaged = _coarsen(situation, situation.move(plan, situation.overflow), budget)
+    yield imaged
+    yield _forget(situation, plan, budget)
+    yield _forget(situation, imaged, budget)
 
 
 def _coarsen(situation: Situation, plan: Plan, target: int) -> Plan:
