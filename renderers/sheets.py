@@ -1,0 +1,215 @@
+"""Sheets: several pages in one image, for readers whose prices step with an image's size.
+
+A reader that bills each image flat, or by large tiles, reads four pages for little more
+than one. A sheet is a grid of pages of one mode on a canvas of exactly the size that the
+reader's server leaves alone: its glyphs arrive as they were drawn.
+
+    sheet = best_sheet(find_reader("google:gemini-3.8-flash"), Tier.SMALL, count=30)
+    sheet.columns, sheet.rows, sheet.size        # 1, 3, (672, 1920)
+    pixels = sheet_pixels(sheet, [page_pixels(page, Tier.SMALL) for page in oldest_three])
+
+Which sheet is best is asked of the reader's own price rule, never of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from optimem.errors import InputError
+from optimem.modes import Tier
+
+MOST_PAGES = 24
+"""On one sheet: by then every price rule has fallen as far as it does."""
+
+WORTH = Fraction(1, 10)
+"""A larger sheet must save about this share: pages on one sheet fade together or not at all."""
+
+_PAPER = 255
+
+
+class Bill(Protocol):
+    """What a price rule says of an image: see `optimem.readers.ImageCost`."""
+
+    @property
+    def tokens(self) -> int:
+        """Input tokens billed."""
+        ...
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Width and height of the pixels that the model sees."""
+        ...
+
+
+class Reader(Protocol):
+    """What a sheet needs to know of its reader: an `optimem.readers.Profile` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def rule(self) -> Callable[..., Bill]: ...
+    @property
+    def modes(self) -> Mapping[Tier, str | None]: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def levels(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def default(self) -> str | None: ...
+    @property
+    def limits(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A grid of pages on a canvas that one reader sees unscaled.
+
+    Attributes:
+        tier: the mode of its pages.
+        columns: pages side by side.
+        rows: pages above each other.
+        size: width and height of the canvas in pixels; what pages leave free is white.
+        level: the level of detail to ask the reader for, None for its only one.
+        tokens: what the reader bills for the whole sheet.
+    """
+
+    tier: Tier
+    columns: int
+    rows: int
+    size: tuple[int, int]
+    level: str | None
+    tokens: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages it holds."""
+        return self.columns * self.rows
+
+    @property
+    def cost(self) -> Fraction:
+        """Tokens a page, exactly."""
+        return Fraction(self.tokens, self.pages)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Left and top pixel of each page, in reading order.
+
+        What the canvas is larger than its pages stands between them, so that no reader
+        takes two pages' rows for one.
+        """
+        side = self.tier.side
+        across = (self.size[0] - self.columns * side) // max(1, self.columns - 1)
+        down = (self.size[1] - self.rows * side) // max(1, self.rows - 1)
+        for row in range(self.rows):
+            for column in range(self.columns):
+                yield column * (side + across), row * (side + down)
+
+
+def best_sheet(reader: Reader, tier: Tier, count: int) -> Sheet:
+    """The sheet on which a page is cheapest for a reader, completely filled.
+
+    The smallest within `WORTH` of the cheapest is taken, so that readers whose price grows
+    with the area get their pages one by one, and of those the most nearly square one. The
+    choice depends on the arguments alone.
+
+    Args:
+        reader: whose prices and limits count.
+        tier: the mode of the pages. The reader need not read it alone: on a sheet it may.
+        count: how many pages there are; the sheet holds at most as many.
+
+    Raises:
+        InputError: count is below 1, the tier is no mode, or the reader rescales whatever
+            it is sent.
+    """
+    if count < 1:
+        raise InputError(f"a sheet needs at least one page, not {count}")
+    if not tier.is_mode:
+        raise InputError(f"{tier.label} is not a mode: it has no pages to put on a sheet")
+    sheets = list(_sheets(reader, tier, min(count, MOST_PAGES)))
+    if not sheets:
+        raise InputError(f"{reader.name} sees no {tier.label} page as it was drawn")
+    most = min(sheet.cost for sheet in sheets) * (1 + WORTH)
+    worthy = [sheet for sheet in sheets if sheet.cost <= most]
+    return min(worthy, key=lambda s: (s.pages, max(s.size), s.cost, s.columns, s.level or ""))
+
+
+def sheet_pixels(sheet: Sheet, pages: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Put pages on a sheet, in reading order; places without a page stay white.
+
+    Args:
+        sheet: what `best_sheet` gave.
+        pages: (side, side) grey pixels of each page, at least one, at most `sheet.pages`.
+
+    Returns:
+        Grey pixels of the canvas, (height, width).
+
+    Raises:
+        InputError: too many pages or none, or one of another size.
+    """
+    if not 1 <= len(pages) <= sheet.pages:
+        raise InputError(f"this sheet holds 1 to {sheet.pages} pages, not {len(pages)}")
+    side = sheet.tier.side
+    width, height = sheet.size
+    canvas = np.full((height, width), _PAPER, np.uint8)
+    for page, (left, top) in zip(pages, sheet.places(), strict=False):
+        if page.shape != (side, side):
+            raise InputError(f"a {sheet.tier.label} page is {side} x {side} px, not {page.shape}")
+        canvas[top : top + side, left : left + side] = page
+    return canvas
+
+
+def _sheets(reader: Reader, tier: Tier, count: int) -> Iterator[Sheet]:
+    """All sheets of at most so many pages that the reader takes and does not rescale."""
+    for level in _levels(reader, tier):
+        for columns in range(1, count + 1):
+            for rows in range(1, count // columns + 1):
+                pages = columns * tier.side, rows * tier.side
+                if not _within_limits(reader, pages):
+                    break
+                found = _canvas(reader, level, pages)
+                if found is not None:
+                    size, tokens = found
+                    yield Sheet(tier, columns, rows, size, level, tokens)
+
+
+def _levels(reader: Reader, tier: Tier) -> list[str | None]:
+    """Levels of detail that its pages are read at; a local reader's levels are modes."""
+    used = sorted({level for level in reader.modes.values() if level is not None})
+    return [*used] or [tier.label if tier.label in reader.levels else reader.default]
+
+
+def _canvas(
+    reader: Reader, level: str | None, least: tuple[int, int]
+) -> tuple[tuple[int, int], int] | None:
+    """The first size from `least` on that the reader sees as it is sent, and its bill."""
+    options = {**reader.parameters, **reader.levels.get(level or "", {})}
+    width, height = least
+    while width <= 2 * least[0] and height <= 2 * least[1]:
+        bill = reader.rule(width, height, **options)
+        wide, high = bill.seen
+        if (wide, high) == (width, height):
+            fits = _within_limits(reader, (width, height))
+            return ((width, height), bill.tokens) if fits else None
+        if wide * high < width * height * 0.9:
+            return None  # shrunk, as any larger canvas would be
+        # A rule that rounds to the nearest step may round down: one pixel more may not.
+        width = max(wide, width + (wide < width))
+        height = max(high, height + (high < height))
+    return None
+
+
+def _within_limits(reader: Reader, size: tuple[int, int]) -> bool:
+    """Whether a reader takes an image of a size, among however many others."""
+    width, height = size
+    checks = {
+        "side": max(size),
+        "many_images_side": max(size),
+        "patches": -(-width // 32) * -(-height // 32),
+        "image_bytes": width * height * 2 // 3,  # base64 of 4 bits a pixel, uncompressed
+    }
+    return all(value <= reader.limits.get(name, value) for name, value in checks.items())
