@@ -30,6 +30,7 @@ from optimem.messages import check_pairs, parse, to_transcript
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
 from optimem.recall import Recalled, SearchIndex, fuse, index_entries, recalled
+from optimem.renderers.address import Place, turn_places
 from optimem.renderers.layout import PageStyle
 from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
@@ -453,12 +454,16 @@ class Memory:
         return bisect_left([facts.last for facts in self._ledger.pages], position)
 
     def _recalled(self, entry: Entry, score: float) -> Recalled:
-        pages = tuple(
-            facts.number
-            for facts in self._ledger.pages
-            if facts.first <= entry.position <= facts.last
-        )
-        return recalled(entry, score, pages)
+        position = entry.position
+        numbers = [f.number for f in self._ledger.pages if f.first <= position <= f.last]
+        places = []
+        for number in numbers:
+            if number in (numbers[0], numbers[-1]):
+                page = self.store.page(self.scope, number)
+                places += turn_places([page] if page else [], position)
+            else:  # a turn has the pages between its first and its last for itself
+                places.append(Place(number))
+        return recalled(entry, score, tuple(places))
 
 
 def _settings(

@@ -21,6 +21,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from optimem.renderers.address import Place
 from optimem.stores import BLOCK, Postings, SessionState, Store, decode_postings, index_stretches
 from optimem.terms import IS_CJK, exact_strings, searchable, stretches, terms
 from optimem.values import Entry, Role, Scope
@@ -51,6 +52,7 @@ class Recalled:
         text: the exact words.
         score: its rank's weight; larger is better, comparable within one recall only.
         pages: numbers of the sealed pages that it stands on.
+        places: its lines on those pages, one place for each.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Recalled:
     text: str
     score: float
     pages: tuple[int, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 class SearchIndex:
@@ -176,10 +179,11 @@ def fuse(rankings: Iterable[list[int]], limit: int) -> list[tuple[int, float]]:
     return heapq.nlargest(limit, scores.items(), key=lambda pair: (pair[1], pair[0]))
 
 
-def recalled(entry: Entry, score: float, pages: tuple[int, ...]) -> Recalled:
+def recalled(entry: Entry, score: float, places: tuple[Place, ...]) -> Recalled:
     """A turn as recall returns it."""
     turn = entry.turn
-    return Recalled(turn.id, entry.position, turn.role, turn.time, turn.text, score, pages)
+    pages = tuple(place.page for place in places)
+    return Recalled(turn.id, entry.position, turn.role, turn.time, turn.text, score, pages, places)
 
 
 def _gains(data: bytes, mean: float) -> tuple[Positions, Floats]:

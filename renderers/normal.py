@@ -59,7 +59,7 @@ _JSON_PIECES = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\n]+')
 _BLANKS = re.compile(r" {2,}")
 _GAP = re.compile(r"(?<! ) {2,}(?=[^ ])")
 _NO_COLUMNS: frozenset[int] = frozenset()
-_LINE_NUMBER = re.compile(r" *(?:\S*[:-])?\d+[:-]?")
+_LINE_NUMBER = re.compile(r" *(?:\S*[:-])?\d+[:-]?  ")
 _EMPTY_LINES = re.compile(rf"[\n{ROW}]{{2,}}")
 _DATA_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LONGEST_DATA},}}={{0,2}}")
 _WRAPPED_DATA = re.compile(rf"[A-Za-z0-9+/_-]{{{_WRAPPED},}}={{0,2}}")
@@ -231,26 +231,22 @@ def _kept_lines(lines: list[str], flow: FlowStyle) -> list[tuple[int, int]]:
 
 def _tables(lines: list[str]) -> Iterator[tuple[int, int]]:
     """Ranges of consecutive lines in which the same columns are blank."""
-    start, shared = 0, _NO_COLUMNS
+    start, shared, listing = 0, _NO_COLUMNS, False
     for number, line in enumerate([*lines, ""]):
-        columns = _blank_columns(line) if "  " in line.lstrip(" ") else _NO_COLUMNS
+        columns, numbered = _NO_COLUMNS, False
+        if "  " in line.lstrip(" ") and len(line) <= _WIDEST:
+            gaps = (gap.span() for gap in _GAP.finditer(line) if gap.start())
+            columns = frozenset(column for gap in gaps for column in range(*gap))
+            numbered = _LINE_NUMBER.match(line) is not None
         both = shared & columns
-        if sum(column - 1 not in both for column in both) >= _GAPS:
-            shared = both
+        # In a listing of a file the gap behind the lines' numbers tells nothing.
+        needed = _GAPS + (listing and numbered)
+        if sum(column - 1 not in both for column in both) >= needed:
+            shared, listing = both, listing and numbered
             continue
         if number - start >= _LINES:
             yield start, number
-        start, shared = number, columns
-
-
-def _blank_columns(line: str) -> frozenset[int]:
-    """The columns of gaps between words; one behind a line's number, as in listings, is none."""
-    if len(line) > _WIDEST:
-        return _NO_COLUMNS
-    gaps = [gap.span() for gap in _GAP.finditer(line) if gap.start()]
-    if gaps and _LINE_NUMBER.fullmatch(line[: gaps[0][0]]):
-        del gaps[0]
-    return frozenset(column for start, stop in gaps for column in range(start, stop))
+        start, shared, listing = number, columns, numbered
 
 
 def _stretches(lines: list[str], kept: list[tuple[int, int]]) -> Iterator[str]:

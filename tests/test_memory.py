@@ -20,7 +20,8 @@ from optimem.context import Context
 from optimem.demo import packaged_session
 from optimem.modes import Tier
 from optimem.policies import AgeDecay, Epochs, TokenBudget
-from optimem.renderers.layout import PageStyle, flow_turn
+from optimem.renderers.flow import flow_turn
+from optimem.renderers.layout import PageStyle
 from optimem.values import Entry, Turn
 
 READERS = ("deepseek-ocr", "openai:gpt-6-astra", "anthropic:claude-opus-5.5")
@@ -74,7 +75,7 @@ def page_part(context: Context) -> str:
 
 def shown_text(memory: Memory, context: Context) -> str:
     """What the pages, page texts and rest of a context say, joined."""
-    pieces = [memory.page(n).text for n in range(context.plan.pages)]
+    pieces = [memory.page(n).words for n in range(context.plan.pages)]
     rest = [
         segment.text.partition(", as text: ")[2]
         for segment in context.segments

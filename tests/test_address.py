@@ -1,0 +1,115 @@
+"""Addresses: where on which page a turn or some words stand, and what stands in a region."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from optimem import Memory
+from optimem.messages import parse
+from optimem.modes import ROWS, Tier
+from optimem.renderers.address import (
+    Place,
+    region_words,
+    role_places,
+    turn_places,
+    word_places,
+)
+from optimem.renderers.atlas import load_atlas
+from optimem.renderers.layout import PageBuilder
+from optimem.values import Entry, Page, Turn
+
+TRANSCRIPT = Path(__file__).parent / "transcripts/coding_minisweagent__psf__requests-1766.json"
+
+
+@pytest.fixture(scope="module")
+def turns() -> list[Turn]:
+    messages = json.loads(TRANSCRIPT.read_text("utf-8"))["messages"]
+    return [parse(message, default_id=str(n)) for n, message in enumerate(messages)]
+
+
+@pytest.fixture(scope="module")
+def pages(turns: list[Turn]) -> list[Page]:
+    builder = PageBuilder(load_atlas().cells, "key")
+    sealed = [page for n, turn in enumerate(turns) for page in builder.add(Entry(n, turn))]
+    last = builder.flush()
+    return sealed if last is None else [*sealed, last]
+
+
+def said(pages: list[Page], places: tuple[Place, ...]) -> str:
+    return "".join(region_words(pages[place.page], place) for place in places)
+
+
+def test_every_turn_stands_where_its_places_say(pages: list[Page], turns: list[Turn]) -> None:
+    for position, turn in enumerate(turns):
+        places = turn_places(pages, position)
+        assert f"<{turn.role}#{position}> " in said(pages, places)
+        # The lines next to them hold nothing of it.
+        page, first = pages[places[0].page], places[0].first
+        before = sum(map(len, page.rows[: first - 1]))
+        after = before + len(page.rows[first - 1])
+        start = next(span.start for span in page.spans if span.position == position)
+        assert before <= start < after
+
+
+def test_words_are_found_on_their_lines(pages: list[Page], turns: list[Turn]) -> None:
+    found = total = 0
+    for position, turn in enumerate(turns):
+        lines = [line.strip() for line in turn.text.split("\n") if len(line.strip()) > 40]
+        for line in lines[::7]:
+            places = word_places(pages, position, line)
+            total += 1
+            if places:
+                found += 1
+                assert places[-1].page - places[0].page == len(places) - 1 <= 1
+                assert " ".join(line.split()[:3]) in said(pages, places).replace("\\|", "|")
+                assert sum(place.last - place.first + 1 for place in places) <= len(line) // 100 + 2
+    assert found >= 0.95 * total > 50
+
+
+def test_words_that_run_over_a_page_have_a_place_on_each() -> None:
+    turn = parse({"role": "user", "content": " ".join(f"w{n}" for n in range(3000))})
+    builder = PageBuilder(load_atlas().cells, "key")
+    pages = list(builder.add(Entry(0, turn)))
+    words = " ".join((*pages[0].words.split()[-30:], *pages[1].words.split()[:50]))
+    first, second = word_places(pages, 0, words)
+    assert (first.page, first.last, second.page, second.first) == (0, ROWS, 1, 1)
+    assert turn_places(pages, 0) == (Place(0), Place(1))
+
+
+def test_words_that_are_not_there_have_no_place(pages: list[Page]) -> None:
+    assert word_places(pages, 0, "no such words anywhere") == ()
+    assert word_places(pages, 0, "") == ()
+    assert turn_places(pages, 10_000) == ()
+
+
+def test_a_place_in_words_and_in_pixels() -> None:
+    assert str(Place(12, 20, 31)) == "page 12, lines 20-31"
+    assert str(Place(0, 3, 3)) == "page 0, line 3"
+    assert Place(0).box(Tier.BASE) == (0, 0, 1024, 1024)
+    assert Place(0, 2, 3).box(Tier.SMALL) == (0, 10, 640, 30)
+
+
+def test_roles_have_their_places(pages: list[Page]) -> None:
+    for page in pages[:3]:
+        users, assistants = role_places(page, "user"), role_places(page, "assistant")
+        assert len(users) + len(assistants) + len(role_places(page, "system")) == len(page.spans)
+        lines = [n for place in (*users, *assistants) for n in range(place.first, place.last + 1)]
+        assert set(lines) <= set(range(1, ROWS + 1))
+        assert role_places(page, "tool") == ()
+
+
+def test_recall_says_where_a_turn_stands(turns: list[Turn]) -> None:
+    with Memory.open("memory://", counter="chars") as memory:
+        memory.extend(turns)
+        pages = memory.pages()
+        for number in range(len(turns)):
+            found = memory.recall_turn(turns[number].id)
+            assert found.places == turn_places(pages, found.position)
+            assert found.pages == tuple(place.page for place in found.places)
+        large = memory.append({"role": "user", "content": "word " * 8000})
+        memory.flush()
+        places = memory.recall_turn(large).places
+        assert places == turn_places(memory.pages(), len(turns)) and len(places) >= 5
