@@ -119,7 +119,7 @@ def ingest(
 ) -> None:
     """Add a conversation to a session. Again with the same file adds nothing twice."""
     from optimem.memory import Memory
-    from optimem.messages import read_transcript
+    from optimem.transcripts import read_transcript
 
     with _progress(as_json) as progress:
         task = progress.add_task(f"reading {file.name}", total=None)
@@ -338,7 +338,7 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
             report[name] = check()
         except (OptiMemError, OSError, ImportError) as error:
             problems[name] = str(error)
-    extras = {"tokens": _has("rs_bpe"), "fonts": _has("freetype")}
+    extras = {"tokens": _has("rs_bpe")}
     if not as_json:
         for name, value in (report | problems).items():
             print(f"{name:8} {value}")

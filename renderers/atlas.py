@@ -27,7 +27,7 @@ from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.clusters import Cluster, Clusters
-from optimem.renderers.typefaces import FOLDER, LATE, Cell
+from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
 
 Fade = Literal["native", "area"]
 Codes = npt.NDArray[np.intp]
@@ -58,7 +58,8 @@ class Atlas:
             self._drawn, first, cells = file["codepoints"], file["slots"], file["widths"]
             self._stored = int(file["size"])  # slots whose ink is stored; late ones follow
             self._late, late_cells = file["late"], file["late_widths"]
-            self._fonts, self._marks = file["late_fonts"], file["marks"]
+            self._drawn_fonts, self._late_fonts = file["fonts"], file["late_fonts"]
+            self._marks = file["marks"]
             self._emoji = file["emoji"]
         ends = self._stored + np.cumsum(late_cells, dtype=np.int32)
         self._starts = ends - late_cells  # first slot of each late code point
@@ -75,11 +76,18 @@ class Atlas:
 
     @functools.cached_property
     def _clusters(self) -> Clusters:
-        return Clusters(self._late, self._fonts, self._marks, self._emoji)
+        return Clusters(self._late, self._late_fonts, self._marks, self._emoji)
 
     def covered(self, codepoint: int) -> bool:
         """Whether a shipped font has the code point; if not, it is drawn as a hex box."""
         return 0 <= codepoint < _CODEPOINTS and bool(self._slots[codepoint] < self._glyphs)
+
+    def font(self, codepoint: int) -> Typeface:
+        """The shipped font that draws a covered code point."""
+        late = int(np.searchsorted(self._late, codepoint))
+        if late < len(self._late) and self._late[late] == codepoint:
+            return LATE[self._late_fonts[late]]
+        return DRAWN[self._drawn_fonts[np.searchsorted(self._drawn, codepoint)]]
 
     def widths(self, codepoints: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
         """Cells that each code point takes: 1 or 2."""
@@ -105,6 +113,19 @@ class Atlas:
     def slots(self, codepoints: npt.NDArray[np.uint32]) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
         return self._slots[_checked(codepoints)].astype(np.intp)
+
+    def boxed(self, slots: Codes) -> npt.NDArray[np.bool_]:
+        """Which slots are hex boxes."""
+        return slots >= self._glyphs
+
+    def stores(self, text: str) -> bool:
+        """Whether the atlas file has the ink of each character, so that nothing else draws."""
+        return bool((self._slots[points(text)] < self._stored).all()) and not self.clusters(text)
+
+    def late(self, codes: Codes) -> bool:
+        """Whether FreeType draws any of these codes."""
+        slots = codes // len(PAPERS)
+        return bool(((slots >= self._stored) & (slots < self._glyphs)).any())
 
     def codes(self, slots: Codes, bands: npt.ArrayLike = 0) -> Codes:
         """Put a paper grey (0 is white, up to 3) behind slots; the shapes broadcast."""
@@ -171,7 +192,7 @@ class Atlas:
         with self._lock:
             for index in np.unique(late[~filled[late]]).tolist():
                 cells = int(self._widths[self._late[index]])
-                ink = draw(LATE[self._fonts[index]], int(self._late[index]), source, cells)
+                ink = draw(LATE[self._late_fonts[index]], int(self._late[index]), source, cells)
                 halves = ink.reshape(height, cells, width).swapaxes(0, 1)  # (cells, h, w)
                 columns = _columns(halves, cell, table.dtype)
                 first = self._starts[index] * len(PAPERS)
@@ -225,6 +246,12 @@ def area_average(cells: Pixels, cell: Cell) -> Pixels:
     area = height * width
     means: Pixels = ((2 * sums.astype(np.int32) + area) // (2 * area)).astype(np.uint8)
     return means
+
+
+def on_paper(ink: Pixels, band: int) -> Pixels:
+    """Ink 0..15 on the paper of a band, as grey pixels of the same shape."""
+    cells: Pixels = _INK_ON_PAPER[band][ink]
+    return cells
 
 
 def _columns(ink: Pixels, cell: Cell, element: npt.DTypeLike) -> npt.NDArray[Any]:

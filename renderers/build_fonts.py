@@ -24,7 +24,8 @@ from fontTools import subset  # type: ignore[import-untyped]
 from wcwidth import wcwidth
 
 from optimem.modes import MODES
-from optimem.renderers.atlas import ATLAS_FILE, PAPERS, hex_boxes
+from optimem.renderers.atlas import ATLAS_FILE, PAPERS
+from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.glyphs import (
     BOLD,
     code_points,
@@ -52,6 +53,7 @@ _PICTURES = dict(enumerate(CONTROLS, 0x2400))
 SOURCES = {
     "JetBrainsMono": "JetBrainsMono-Regular.ttf",
     "DroidSansFallback": "DroidSansFallbackFull.ttf",
+    "NotoSansKR": "NotoSansCJK-Regular.ttc",
     "NotoEmoji": "noto-emoji-emoji-400-normal.woff2",
 }
 
@@ -65,6 +67,7 @@ LATIN: Ranges = (
 NARROWED: Ranges = ((0x2000, 0x2BFF), *LATIN[-2:])  # what is taken from the proportional font
 CJK_FORMS: Ranges = ((0x3000, 0x30FF), (0x31F0, 0x31FF), (0xFE30, 0xFE4F), (0xFF00, 0xFFEF))
 HANGUL: Ranges = ((0x3131, 0x318E), (0xAC00, 0xD7A3))
+CONFUSED = "l0"  # OCR engines read JetBrains Mono's as L and 8: the next font has better ones
 JOINERS: Ranges = ((0x20, 0x20), (0x200C, 0x200D), (0x25CC, 0x25CC))  # needed for shaping
 SCRIPTS: dict[str, Ranges] = {
     "Arabic": ((0x600, 0x6FF), (0x750, 0x77F), (0x8A0, 0x8FF), (0xFB50, 0xFDFF), (0xFE70, 0xFEFE)),
@@ -107,7 +110,9 @@ def write_subsets(folders: list[Path]) -> None:
             raise SystemExit(f"{name} is in none of the folders given as --source")
         layout = ["*"] if typeface.shaped or typeface.name == "NotoEmoji" else []
         options = subset.Options(layout_features=layout, name_IDs=["*"], recalc_timestamp=False)
-        options.hinting = typeface in DRAWN
+        # FreeType's own hinting of TrueType outlines reads better; PostScript's needs hints.
+        options.hinting = found[0].suffix == ".ttc"
+        options.font_number = 1  # of a collection: the Korean one
         options.drop_tables += ["FFTM", "DSIG", "BASE", "vhea", "vmtx", "VORG"]
         options.drop_tables += [f"TSI{number}" for number in range(6)]
         options.drop_tables += [] if layout else ["GDEF"]
@@ -147,6 +152,7 @@ def build_atlas() -> dict[str, npt.NDArray[np.generic]]:
         "8x16" and so on: (n, h * w / 2) uint8, ink 0..15, two pixels a byte.
         late, late_widths, late_fonts: (k,) what other shipped fonts have, ascending; cells,
             and index of the font in `LATE`.
+        fonts: (m,) uint8: the font of each, an index in `DRAWN`.
         marks: (j,) uint32: which of all these join the character before them.
         emoji: (i,) uint32: which code points sequences of emoji are made of.
         key, freetype: hash of all that shows, and the FreeType version, as text.
@@ -164,6 +170,7 @@ def build_atlas() -> dict[str, npt.NDArray[np.generic]]:
         "codepoints": np.array(points, np.uint32),
         "slots": np.where(widths, ends - widths, 0).astype(np.uint16),
         "widths": np.maximum(widths, 1).astype(np.uint8),
+        "fonts": np.array([DRAWN.index(chosen[point][0]) for point in points], np.uint8),
         "size": np.array(ends[-1], np.uint16),
         "freetype": np.array(version()),
     }
@@ -193,7 +200,7 @@ def _late(drawn: Iterable[int]) -> dict[str, npt.NDArray[np.generic]]:
             if is_visible(typeface, point) or unicodedata.category(chr(point))[0] == "M":
                 fonts[point] = index
     points = sorted(fonts)
-    marks = [p for p in sorted(taken | set(points)) if unicodedata.category(chr(p))[0] == "M"]
+    marks = [p for p in sorted(taken | set(points)) if _joins(p)]
     emoji = next(typeface for typeface in LATE if typeface.name == "NotoEmoji")
     return {
         "late": np.array(points, np.uint32),
@@ -209,15 +216,24 @@ def _wanted(typeface: Typeface, point: int) -> bool:
     kind = unicodedata.category(chr(point))
     if kind in ("Cn", "Cs", "Cc", "Cf", "Zl", "Zp") or (kind == "Zs" and point != 0x20):
         return False
+    if typeface == DRAWN[0] and chr(point) in CONFUSED:
+        return False
     if typeface in DRAWN:
         return within(point, NARROWED if typeface.name == "DejaVuSans" else LATIN)
     if typeface.name == "DroidSansFallback":
         return within(point, CJK_FORMS) or _encoded(point, "gb2312", "euc_jp", "big5", "euc_kr")
-    if typeface.name == "NanumBarunGothic":
+    if typeface.name == "NotoSansKR":
         return within(point, HANGUL) and _encoded(point, "euc_kr")
+    if typeface.name == "NotoSans":
+        return _joins(point) and within(point, LATIN)
     if typeface.name == "NotoEmoji":
         return 0x1F000 <= point < 0x1FB00 and not 0x1F3FB <= point <= 0x1F3FF
     return within(point, SCRIPTS[typeface.name.removeprefix("NotoSans")])
+
+
+def _joins(point: int) -> bool:
+    """Whether a mark takes no room of its own, as those do that stand beside their base."""
+    return unicodedata.category(chr(point)) in ("Mn", "Me")
 
 
 def _encoded(point: int, *codecs: str) -> bool:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from optimem.renderers.typefaces import LATE
+from optimem.renderers.typefaces import LATE, Typeface
 
 LONGEST = 15
 """Marks on one base at most: no language needs more than 6."""
@@ -47,6 +48,22 @@ class Cluster(NamedTuple):
     start: int
     stop: int
     font: int
+
+
+class Piece(NamedTuple):
+    """Text that is drawn as one.
+
+    Attributes:
+        text: a cluster or a run of one script.
+        font: what draws it; None for a base and marks that may come from several fonts.
+        cells: how many it fills.
+        rtl: whether it is read from the right.
+    """
+
+    text: str
+    font: Typeface | None
+    cells: int
+    rtl: bool = False
 
 
 class Clusters:
@@ -134,7 +151,10 @@ class Clusters:
 def _emoji(points: set[int]) -> str:
     """The pattern of what becomes one picture: at least two code points."""
     base = sorted(points - {*_PARTS, *_JOINERS, *_SELECTORS, 0x20E3})
-    picture = f"[{''.join(map(chr, base))}]"
+    # Ranges, since a character class is searched one entry after another.
+    stretches = groupby(enumerate(base), lambda item: item[1] - item[0])
+    runs = [[point for _, point in stretch] for _, stretch in stretches]
+    picture = f"[{''.join(f'{chr(points[0])}-{chr(points[-1])}' for points in runs)}]"
     dressed = f"{picture}[\ufe0f{_SKINS}]{{0,2}}"
     return "|".join(
         (

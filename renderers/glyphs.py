@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import freetype  # type: ignore[import-untyped]
@@ -21,12 +20,12 @@ from freetype.ft_enums import (  # type: ignore[import-untyped]
     FT_LOAD_TARGETS,
 )
 
-from optimem.renderers.typefaces import Cell, Typeface
+from optimem.renderers.typefaces import DRAWN, LATE, Cell, Typeface
 
 Pixels = npt.NDArray[np.uint8]
 
 BOLD = 0.7  # exponent of coverage: below 1 strokes gain weight
-WIDEST = 1.25  # a word is stretched by this much at most, to fill its cells
+WIDEST = 1.4  # a word is stretched by this much at most, to fill its cells
 
 # Pieces that continue in the next cell: they are cut at the cell's edge, never moved.
 JOINED = (
@@ -57,23 +56,37 @@ def version() -> str:
     return ".".join(map(str, freetype.version()))
 
 
-@functools.lru_cache(maxsize=64)
-def load_face(path: Path) -> freetype.Face:
-    """A font's face, read once; use it only in functions of this module."""
-    return freetype.Face(str(path))
-
-
 def code_points(typeface: Typeface) -> list[int]:
     """All that a font maps to a glyph."""
-    return [point for point, _ in load_face(typeface.path).get_chars()]
+    with _LOCK:
+        return [point for point, _ in _face(typeface).get_chars()]
 
 
-def draw(typeface: Typeface, point: int, cell: Cell, cells: int) -> Pixels:
+def has_glyph(typeface: Typeface, point: int) -> bool:
+    """Whether a font maps the code point to a glyph."""
+    with _LOCK:
+        return bool(_face(typeface).get_char_index(point))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def find_typeface(point: int) -> Typeface | None:
+    """The first shipped font that has a code point."""
+    return next((font for font in (*DRAWN, *LATE) if has_glyph(font, point)), None)
+
+
+def draw(typeface: Typeface, point: int, cell: Cell, cells: int, *, low: float = 1.0) -> Pixels:
     """Draw one glyph.
 
     Ordinary glyphs leave the top row clear, so that lines never touch: one that is too
     high or too wide is moved, and if that is not enough, drawn smaller. Joined ones stay
     where they are and lose what lies beyond the cell.
+
+    Args:
+        typeface: a font that has the code point.
+        point: the code point.
+        cell: size of one cell.
+        cells: how many it fills, 1 or 2.
+        low: how much lower than usual to draw it.
 
     Returns:
         Ink 0..15, (h, cells * w).
@@ -81,9 +94,9 @@ def draw(typeface: Typeface, point: int, cell: Cell, cells: int) -> Pixels:
     width, height = cell[0] * cells, cell[1]
     joined = within(point, JOINED)
     with _LOCK:
-        glyph = _load(typeface, point, cell, low=TALLER if joined else 1.0)
+        glyph = _load(typeface, point, cell, low=TALLER if joined else low)
         if not joined:
-            narrow = low = 1.0
+            narrow = 1.0
             for _ in range(4):  # hinting moves edges, so one correction may not be enough
                 box, rows = glyph.outline.get_cbox(), glyph.bitmap.rows
                 if box.xMax - box.xMin <= 64 * width and rows < height:
@@ -136,12 +149,13 @@ def draw_word(
     narrow = min(WIDEST, width / natural) if natural else 1.0
     low = 1.0
     with _LOCK:
-        for _ in range(4):
-            word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
+        word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
+        for _ in range(3):
             if word.shape[1] <= width and word.shape[0] < height:
                 break
             narrow *= min(1.0, width / word.shape[1])
             low *= min(1.0, (height - 1) / word.shape[0])
+            word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
     word = word[: height - 1, :width]
     left += round((width - natural * narrow) / 2)
     left = max(0, min(left, width - word.shape[1]))
@@ -174,6 +188,11 @@ def within(point: int, ranges: Sequence[tuple[int, int]]) -> bool:
     return any(first <= point <= last for first, last in ranges)
 
 
+@functools.lru_cache(maxsize=64)
+def _face(typeface: Typeface) -> freetype.Face:
+    return freetype.Face(str(typeface.path), typeface.index)
+
+
 def _load(
     typeface: Typeface,
     point: int,
@@ -183,7 +202,7 @@ def _load(
     shift: int = 0,
 ) -> freetype.GlyphSlot:
     """Render a glyph at a cell's size, scaled on both axes, then moved `shift` / 64 pixels."""
-    face = load_face(typeface.path)
+    face = _face(typeface)
     joined = within(point, JOINED)
     em = 64 * (cell[0] / 0.6 if joined else typeface.size(cell))
     face.set_char_size(round(em * narrow), round(em * low), 72, 72)
@@ -198,7 +217,7 @@ def _draw_glyphs(
     typeface: Typeface, glyphs: Sequence[Placed], cell: Cell, narrow: float, low: float
 ) -> tuple[Pixels, int, int]:
     """Coverage of a word, and where its first column and its top row are from the origin."""
-    face = load_face(typeface.path)
+    face = _face(typeface)
     size = typeface.size(cell)
     face.set_char_size(round(64 * size * narrow), round(64 * size * low), 72, 72)
     drawn = []  # (coverage, left, top)

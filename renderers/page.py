@@ -1,49 +1,51 @@
-"""A page's pixels: one gather of its glyphs from the atlas of the mode's size."""
+"""A page's pixels: one gather of its glyphs from the atlas, and pieces pasted over them."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from optimem.modes import COLUMNS, ROWS, Tier
-from optimem.renderers.atlas import Atlas, load_atlas
+from optimem.modes import Tier
+from optimem.renderers.arrange import Arrangement, arrange_page
+from optimem.renderers.atlas import (
+    Atlas,
+    Codes,
+    Fade,
+    Pixels,
+    area_average,
+    load_atlas,
+    on_paper,
+)
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.png import encode
-from optimem.values import Page, Role
-
-_BANDS: dict[Role, int] = {"user": 0, "assistant": 1, "tool": 2, "system": 3}
-"""Which grey of the atlas stands behind whose words."""
+from optimem.values import Page
 
 
-def page_codes(page: Page, atlas: Atlas) -> npt.NDArray[np.intp]:
+def page_codes(page: Page, atlas: Atlas) -> Codes:
     """The atlas codes of a page's cells, bands included: shape (64, 128)."""
-    codes = np.zeros((ROWS, COLUMNS), np.intp)
-    bands = _bands(page)  # (characters,)
-    start = 0
-    for number, row in enumerate(page.rows):
-        stop = start + len(row)
-        points = np.frombuffer(row.encode("utf-32-le", "surrogatepass"), np.uint32)
-        slots = atlas.slots(points)  # (characters,)
-        paper = bands[start:stop]
-        if not row.isascii():
-            widths = atlas.widths(points)
-            halves = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths, widths)
-            slots = np.repeat(slots, widths) + halves  # (cells,)
-            paper = np.repeat(paper, widths)
-        # A row's last blank may stand behind the edge.
-        line = atlas.codes(slots, paper)[:COLUMNS]
-        codes[number, : len(line)] = line
-        if len(line) < COLUMNS and len(line):  # the band goes on to the edge
-            codes[number, len(line) :] = atlas.codes(np.zeros(1, np.intp), paper[-1:])
-        start = stop
-    return codes
+    return arrange_page(page, atlas).codes
 
 
-def page_pixels(page: Page, tier: Tier, style: PageStyle | None = None) -> npt.NDArray[np.uint8]:
-    """A page in a mode as grey pixels: shape (side, side), 0 black to 255 white."""
+def page_pixels(
+    page: Page,
+    tier: Tier,
+    style: PageStyle | None = None,
+    fonts: Sequence[Path] | None = (),
+) -> Pixels:
+    """A page in a mode as grey pixels: shape (side, side), 0 black to 255 white.
+
+    Args:
+        page: the page.
+        tier: the mode.
+        style: how it is drawn.
+        fonts: files to try first for what no shipped font has; those of the environment
+            and of fontconfig follow. None leaves hex boxes.
+    """
     atlas = load_atlas()
     fade = (style or PageStyle()).fade
-    return atlas.raster(page_codes(page, atlas), tier, fade)
+    return draw_page(arrange_page(page, atlas, fonts), atlas, tier, fade)
 
 
 def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
@@ -51,9 +53,43 @@ def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
     return encode(page_pixels(page, tier, style))
 
 
-def _bands(page: Page) -> npt.NDArray[np.intp]:
-    """The band behind each character of the page's text."""
-    bands = np.zeros(len(page.text), np.intp)
-    for span in page.spans:
-        bands[span.start : span.stop] = _BANDS[span.role]
-    return bands
+def draw_page(arrangement: Arrangement, atlas: Atlas, tier: Tier, fade: Fade = "native") -> Pixels:
+    """Draw an arranged page in a mode: grey pixels, (side, side)."""
+    pixels = atlas.raster(arrangement.codes, tier, fade)
+    if arrangement.pieces:
+        from optimem.renderers.shaping import draw_piece
+
+        width, height = tier.cell
+        source = Tier.BASE.cell if fade == "area" else tier.cell
+        for row, column, band, piece in arrangement.pieces:
+            cells = on_paper(draw_piece(piece, source), band)
+            if source != tier.cell:
+                cells = area_average(cells[None], (width * piece.cells, height))[0]
+            left, top = column * width, row * height
+            pixels[top : top + height, left : left + width * piece.cells] = cells
+    return pixels
+
+
+def stamp(page: Page) -> Page:
+    """A page whose style, and so its name, tells all that decides its pixels.
+
+    The atlas is in the style already. What the atlas has not stored is drawn by this
+    machine's FreeType and HarfBuzz, some of it with this machine's fonts: two machines
+    whose pixels may differ give such a page two names.
+    """
+    atlas = load_atlas()
+    if page.text.isascii() or atlas.stores(page.text):
+        return page
+    from optimem.renderers.fontchain import digest
+    from optimem.renderers.glyphs import version
+    from optimem.renderers.shaping import versions
+
+    arrangement = arrange_page(page, atlas)
+    used = {placement.piece.font for placement in arrangement.pieces}
+    parts = sorted(digest(font) for font in used if font is not None and not font.shipped)
+    if arrangement.pieces or atlas.late(arrangement.codes):
+        parts += [version(), *versions()]
+    if not parts:
+        return page
+    extra = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return replace(page, style=f"{page.style}+{extra}")

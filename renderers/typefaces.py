@@ -11,8 +11,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimem.modes import Tier
-
 Cell = tuple[int, int]  # width and height in pixels
 
 FOLDER = Path(__file__).parent / "fonts"
@@ -31,6 +29,7 @@ class Typeface:
         above: ems that its letters reach above the baseline, marks included.
         below: ems that they reach below it.
         shaped: whether letters change with their neighbours, so that HarfBuzz must place them.
+        index: of the font in a file of several.
     """
 
     name: str
@@ -38,11 +37,17 @@ class Typeface:
     above: float = 0.75
     below: float = 0.2
     shaped: bool = False
+    index: int = 0
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the font is part of this package."""
+        return self.name.isidentifier()
 
     @property
     def path(self) -> Path:
         """Where the font file is."""
-        return FOLDER / f"{self.name}.ttf" if self.name.isidentifier() else Path(self.name)
+        return FOLDER / f"{self.name}.ttf" if self.shipped else Path(self.name)
 
     def size(self, cell: Cell) -> float:
         """Pixels of an em: at most so many that letters leave a cell's top row clear."""
@@ -68,8 +73,9 @@ def _script(name: str, above: float = 0.9, below: float = 0.4) -> Typeface:
 
 
 LATE = (
+    Typeface("NotoSans"),  # combining marks alone
     Typeface("DroidSansFallback", em=1.06, above=0.8, below=0.12),
-    Typeface("NanumBarunGothic", em=1.06, above=0.8, below=0.12),
+    Typeface("NotoSansKR", em=1.06, above=0.8, below=0.12),
     Typeface("NotoEmoji", em=1.0, above=0.9, below=0.2),
     _script("Arabic", 0.8, 0.4),
     _script("Hebrew", 0.8, 0.24),
@@ -88,5 +94,3 @@ LATE = (
     _script("Myanmar", 1.0, 0.5),
     _script("Khmer", 1.0, 0.5),
 )
-
-BASE: Cell = Tier.BASE.cell

@@ -1,0 +1,179 @@
+"""What stands in each cell of a page, before the page has a size.
+
+Most characters are glyphs of the atlas. Clusters and words that must be drawn as one are
+pieces: they cover blank cells. Nothing here depends on a size; apart from the fonts that a
+machine has for what no shipped font can draw, nothing depends on more than the text.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from optimem.modes import COLUMNS, ROWS
+from optimem.renderers.atlas import PAPERS, Atlas, Codes, points
+from optimem.renderers.clusters import STACKED, Piece
+from optimem.renderers.typefaces import LATE, Typeface
+from optimem.values import Page, Role
+
+_BANDS: dict[Role, int] = {"user": 0, "assistant": 1, "tool": 2, "system": 3}
+"""Which grey of the atlas stands behind whose words."""
+
+# What may have to be reordered: the blocks of scripts that are written from the right.
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+
+
+class Placement(NamedTuple):
+    """A piece, and where on the page it stands."""
+
+    row: int
+    column: int
+    band: int
+    piece: Piece
+
+
+class Arrangement(NamedTuple):
+    """A page before it has a size.
+
+    Attributes:
+        codes: atlas codes of all cells, bands included, (64, 128); blank where a piece stands.
+        pieces: what is drawn over them.
+    """
+
+    codes: Codes
+    pieces: tuple[Placement, ...] = ()
+
+
+def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) -> Arrangement:
+    """Find what stands in each cell of a page.
+
+    Args:
+        page: the page.
+        atlas: has its glyphs.
+        fonts: files to try first for what no shipped font has; those of the environment
+            and of fontconfig follow. None leaves hex boxes.
+    """
+    codes = np.zeros((ROWS, COLUMNS), np.intp)
+    bands = _bands(page)  # (characters,)
+    wide = _Rows(page, atlas, fonts)
+    start = 0
+    for number, row in enumerate(page.rows):
+        stop = start + len(row)
+        paper = bands[start:stop]
+        if row.isascii():
+            slots = atlas.slots(points(row))  # (characters,)
+        else:
+            slots, paper = wide.spread(number, paper)  # (cells,)
+        # A row's last blank may stand behind the edge.
+        cells = atlas.codes(slots, paper)[:COLUMNS]
+        codes[number, : len(cells)] = cells
+        if len(cells) < COLUMNS and len(cells):  # the band goes on to the edge
+            codes[number, len(cells) :] = paper[-1]
+        start = stop
+    pieces = (
+        Placement(row, column, int(codes[row, column]) % len(PAPERS), piece)
+        for row, column, piece in wide.pieces
+    )
+    return Arrangement(codes, tuple(pieces))
+
+
+class _Rows:
+    """The rows of a page that are not plain ASCII, measured together.
+
+    Attributes:
+        pieces: row, column and piece of whatever the atlas cannot draw cell by cell.
+    """
+
+    def __init__(self, page: Page, atlas: Atlas, fonts: Sequence[Path] | None) -> None:
+        self.pieces: list[tuple[int, int, Piece]] = []
+        self._numbers = [number for number, row in enumerate(page.rows) if not row.isascii()]
+        if not self._numbers:
+            return
+        # No cluster crosses a line break.
+        self._text = "".join(f"{page.rows[number]}\n" for number in self._numbers)
+        self._ends = np.cumsum([len(page.rows[number]) + 1 for number in self._numbers]).tolist()
+        self._cells = atlas.cells(self._text)
+        self._sums = [0, *np.cumsum(self._cells, dtype=np.intp).tolist()]
+        begins = [0, *self._ends[:-1]]
+        offsets = np.repeat([self._sums[begin] for begin in begins], np.diff([0, *self._ends]))
+        self._columns = np.array(self._sums[:-1], np.intp) - offsets
+        self._levels = np.zeros(len(self._text), np.intp)
+        shown = self._order(page) if _RIGHT_TO_LEFT.search(self._text) else self._text
+        self._slots = atlas.slots(points(shown))
+        self._turns = (np.flatnonzero(np.diff(self._levels)) + 1).tolist()
+        boxes = np.flatnonzero(atlas.boxed(self._slots)).tolist()
+        for start, stop, font in atlas.clusters(self._text):
+            self._add(start, stop, None if font == STACKED else LATE[font])
+        if fonts is not None and boxes:
+            self._add_foreign(boxes, tuple(fonts))
+
+    def spread(self, number: int, paper: Codes) -> tuple[Codes, Codes]:
+        """Slots and bands of a row's cells, from the bands of its characters."""
+        index = self._numbers.index(number)
+        end = self._ends[index] - 1
+        row = slice(end - len(paper), end)
+        cells, columns, slots = self._cells[row], self._columns[row], self._slots[row]
+        spread = np.zeros((2, int(cells.sum())), np.intp)
+        for half in (0, 1):
+            there = cells > half
+            at = columns[there] + half
+            spread[0, at] = np.where(slots[there] > 0, slots[there] + half, 0)
+            spread[1, at] = paper[there]
+        return spread[0], spread[1]
+
+    def _order(self, page: Page) -> str:
+        """Reorder the rows that need it; returns all rows with their brackets turned."""
+        from optimem.renderers.shaping import order_row
+
+        begins = [span.start for span in page.spans]
+        stops = np.cumsum([len(row) for row in page.rows]).tolist()
+        shown = []
+        for number, end in zip(self._numbers, self._ends, strict=True):
+            row = page.rows[number]
+            if _RIGHT_TO_LEFT.search(row):
+                here = slice(end - 1 - len(row), end - 1)
+                start = stops[number] - len(row)
+                inside = [at - start for at in begins if start < at < stops[number]]
+                order = order_row(row, self._cells[here].tolist(), [0, *inside])
+                self._columns[here], self._levels[here] = order.columns, order.levels
+                row = order.shown
+            shown.append(f"{row}\n")
+        return "".join(shown)
+
+    def _add(self, start: int, stop: int, font: Typeface | None) -> None:
+        """Add pieces for characters of one font, one for each direction of reading."""
+        inside = self._turns[bisect_right(self._turns, start) : bisect_right(self._turns, stop - 1)]
+        row = self._numbers[bisect_right(self._ends, start)]
+        for begin, end in pairwise((start, *inside, stop)):
+            rtl = bool(self._levels[begin] % 2)
+            column = int(self._columns[end - 1 if rtl else begin])
+            cells = self._sums[end] - self._sums[begin]
+            self.pieces.append((row, column, Piece(self._text[begin:end], font, cells, rtl)))
+        self._slots[start:stop] = 0
+
+    def _add_foreign(self, boxes: list[int], fonts: tuple[Path, ...]) -> None:
+        """Draw what fonts beyond the shipped ones have in place of its boxes."""
+        from optimem.renderers.fontchain import font_chain
+
+        find = font_chain(fonts).find
+        found = [(at, font) for at in boxes if self._slots[at] and (font := find(self._text[at]))]
+        # A stretch of one font is shaped as a whole.
+        for _, run in groupby(enumerate(found), lambda item: (item[1][0] - item[0], item[1][1])):
+            stretch = [entry for _, entry in run]
+            self._add(stretch[0][0], stretch[-1][0] + 1, stretch[0][1])
+
+
+def _bands(page: Page) -> Codes:
+    """The band behind each character of the page's text."""
+    bands = np.zeros(len(page.text), np.intp)
+    for span in page.spans:
+        bands[span.start : span.stop] = _BANDS[span.role]
+    return bands
