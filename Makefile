@@ -53,8 +53,9 @@ clean: ## Remove build output and caches; .venv stays
 	$(PIP) --editable '.[all,dev]'
 	@touch $@ .venv/.demo
 
-# Engines that the tests read pages with.
-.venv/.system: | .venv/bin/python
-	@command -v tesseract >/dev/null || { apt-get update -q && apt-get install -y -q tesseract-ocr; } || \
-	    { echo "Tests need Tesseract. On Debian or Ubuntu: sudo apt-get install tesseract-ocr" >&2; exit 1; }
+# Engines that the tests read pages with, and the server that they keep sessions in.
+.venv/.system: Makefile | .venv/bin/python
+	@{ command -v tesseract && command -v redis-server; } >/dev/null || \
+	    { apt-get update -q && apt-get install -y -q tesseract-ocr redis-server; } || \
+	    { echo "Tests need Tesseract and Redis. On Debian or Ubuntu: sudo apt-get install tesseract-ocr redis-server" >&2; exit 1; }
 	@touch $@

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import servers
 from hypothesis import HealthCheck, settings
 
 # The same examples on every run and machine. A slow machine is no failure: deadlines are off.
@@ -30,6 +31,33 @@ def _own_home(
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.delenv("OPTIMEM_STORE", raising=False)
     yield
+
+
+# Real servers, each started by the first test that asks for its URL.
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.standalone(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.with_tls(tmp_path_factory.mktemp("tls")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.sentinel(tmp_path_factory.mktemp("sentinel")) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.cluster(tmp_path_factory.mktemp("cluster")) as (url, _):
+        yield url
 
 
 def _skips(config: pytest.Config) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from optimem.recall import SearchIndex, index_entries
 from optimem.stores import Draft, Postings, SessionState, Store, decode_postings, open_store
 from optimem.values import Page, PageFacts, Plan, Scope, Span, TurnFacts
 
-HOMES = ("memory", "sqlite")
+HOMES = ("memory", "sqlite", "redis", "redis_tls", "redis_sentinel", "redis_cluster")
 MINE = Scope("acme", "42")
 SETTINGS = {"counter": "chars", "caption_tokens": 60}
 NOTHING = Postings({}, 0, 0)
@@ -42,10 +44,18 @@ HOSTILE = [
 
 @pytest.fixture(params=HOMES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'memory.db'}"}
-    opened = open_store(urls[request.param])
-    yield opened
-    opened.close()
+    with contextlib.closing(open_store(home(request, tmp_path))) as opened:
+        yield opened
+
+
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh home of the kind that the test asks for."""
+    if request.param == "memory":
+        return "memory://"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'memory.db'}"
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return f"{url}{'&' if '?' in url else '?'}prefix={uuid.uuid4().hex}"
 
 
 def draft(text: str, id: str, time: float | None = 1.5) -> Draft:
@@ -389,7 +399,8 @@ def test_the_index_grows_in_step_with_the_log(store: Store) -> None:
 def test_a_log_of_several_blocks_is_one_index(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("optimem.recall", type(store).__module__):
+    blocks = ("optimem.recall", "optimem.stores.sqlite", "optimem.stores.redis_steps")
+    for module in blocks:
         monkeypatch.setattr(f"{module}.BLOCK", 4)
     fill(store, MINE, *(f"fox number {number}" for number in range(11)))
     assert found(store, MINE, "fox") == list(range(11))
@@ -474,7 +485,7 @@ def test_sizes_follow_what_is_stored(store: Store) -> None:
     more = store.size(MINE)
     assert more["log"] > one["log"] > 0
     assert more["pages"] > one["pages"] == 0
-    assert more["blobs"] == 5
+    assert more["blobs"] >= 5 > one["blobs"]
 
 
 def test_a_closed_store_says_so(store: Store) -> None:

@@ -32,12 +32,15 @@ def default_url() -> str:
 
 
 def open_store(url: str) -> Store:
-    """Open `memory://` (gone when closed) or `sqlite:///path` (`sqlite:////absolute/path`).
+    """Open a home by its URL.
 
-    `sqlite:///path?synchronous=full` also survives a power failure, not only a crash.
+    `memory://` is gone when closed. `sqlite:///path` (`sqlite:////absolute/path`) survives
+    a crash, with `?synchronous=full` also a power failure. `redis://`, `rediss://`,
+    `redis+sentinel://` and `redis+cluster://` are read by `optimem.stores.redis`.
 
     Raises:
         StoreError: the URL is of no known kind, or the store cannot be opened.
+        MissingExtraError: the store needs a package that is not installed.
     """
     from optimem.stores.sqlite import SQLiteStore
 
@@ -50,4 +53,10 @@ def open_store(url: str) -> Store:
         if options or synchronous not in ("normal", "full") or not path:
             raise StoreError(f"cannot open {url!r}: use sqlite:///path or ?synchronous=full")
         return SQLiteStore(Path(unquote(path)).expanduser(), synchronous)
-    raise StoreError(f"cannot open {url!r}: use sqlite:///path/to/file.db or memory://")
+    if url.startswith("redis"):
+        from optimem.stores.redis import RedisStore
+
+        return RedisStore.open(url)
+    raise StoreError(
+        f"cannot open {url!r}: use sqlite:///path/to/file.db, redis://host or memory://"
+    )

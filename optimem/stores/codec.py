@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
@@ -26,7 +29,16 @@ from optimem.values import (
 
 _PLAIN, _DEFLATED = b"j", b"z"
 _WORTH_DEFLATING = 200  # bytes
-_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error)
+_SEAL = 16  # bytes
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    zlib.error,
+    struct.error,
+)
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 
@@ -56,6 +68,37 @@ def decode_turn_facts(data: bytes, time: float | None) -> TurnFacts:
         return TurnFacts(
             _ROLES[role], _whole(tokens), time, sizes, _strings(calls), _strings(answers)
         )
+
+
+def turn_digest(turn: Turn) -> bytes:
+    """Tells whether two turns have the same content, without their words."""
+    line = json.dumps(dict(turn.message), separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(line.encode()).digest()[:16]
+
+
+def encode_record(turn: Turn) -> bytes:
+    """A whole turn in one piece: time (8 bytes), length of the id (4), id, message."""
+    id = encode_name(turn.id)
+    return _pack_time(turn.time) + struct.pack("<I", len(id)) + id + encode_turn(turn)
+
+
+def decode_record(data: bytes) -> Turn:
+    """The inverse of `encode_record`; raises StoreError on damaged bytes."""
+    with _refusing("a turn"):
+        time, length = _unpack_time(data), struct.unpack_from("<I", data, 8)[0]
+        id = decode_name(data[12 : 12 + length])
+        return decode_turn(data[12 + length :], id, time)
+
+
+def encode_timed_facts(facts: TurnFacts) -> bytes:
+    """A turn's facts with its time (8 bytes) in front."""
+    return _pack_time(facts.time) + encode_turn_facts(facts)
+
+
+def decode_timed_facts(data: bytes) -> TurnFacts:
+    """The inverse of `encode_timed_facts`; raises StoreError on damaged bytes."""
+    with _refusing("a turn's facts"):
+        return decode_turn_facts(data[8:], _unpack_time(data))
 
 
 def encode_page(page: Page) -> bytes:
@@ -104,6 +147,11 @@ def decode_page_facts(data: bytes, number: int) -> PageFacts:
         )
 
 
+def encode_settings(settings: Mapping[str, Json]) -> str:
+    """What a session was begun with; equal settings give equal text."""
+    return json.dumps(dict(settings), separators=(",", ":"), sort_keys=True)
+
+
 def decode_settings(line: str | bytes) -> dict[str, Json]:
     """What a session was begun with; raises StoreError on damaged text."""
     with _refusing("a session's settings"):
@@ -121,6 +169,27 @@ def decode_plan(line: str | bytes) -> Plan:
         if plan.to_json() != text:
             raise ValueError("not as it was written")
         return plan
+
+
+def encode_name(name: str) -> bytes:
+    """A user's name or id as bytes; it may hold NUL and lone surrogates."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def decode_name(name: bytes) -> str:
+    """The inverse of `encode_name`."""
+    return name.decode("utf-8", "surrogatepass")
+
+
+def seal_blob(value: bytes) -> bytes:
+    """Bytes with their hash in front."""
+    return hashlib.sha256(value).digest()[:_SEAL] + value
+
+
+def open_blob(data: bytes) -> bytes | None:
+    """The inverse of `seal_blob`; None for damaged bytes, which are then made anew."""
+    value = data[_SEAL:]
+    return value if seal_blob(value) == data else None
 
 
 def _pack(value: Json) -> bytes:
@@ -187,3 +256,12 @@ def _flag(value: Json) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{value!r} is neither true nor false")
     return value
+
+
+def _pack_time(time: float | None) -> bytes:
+    return struct.pack("<d", math.nan if time is None else time)
+
+
+def _unpack_time(data: bytes) -> float | None:
+    (time,) = struct.unpack_from("<d", data)
+    return None if math.isnan(time) else time

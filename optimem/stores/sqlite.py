@@ -113,13 +113,16 @@ class SQLiteStore:
             ).fetchone()
         if row is None:
             return SessionState()
-        return SessionState(*row[:-1], settings=codec.decode_settings(row[-1]))
+        turns, pages, generation, indexed, documents, terms, line = row
+        settings = codec.decode_settings(line)
+        return SessionState(turns, pages, generation, indexed, documents, terms, settings)
 
     def sessions(self, namespace: str) -> list[str]:
         rows = self._rows(
-            "SELECT name FROM session WHERE namespace = ? ORDER BY name", (_text(namespace),)
+            "SELECT name FROM session WHERE namespace = ? ORDER BY name",
+            (codec.encode_name(namespace),),
         )
-        return [_untext(name) for (name,) in rows]
+        return [codec.decode_name(name) for (name,) in rows]
 
     def drop(self, scope: Scope) -> int:
         with self._write() as db:
@@ -188,7 +191,7 @@ class SQLiteStore:
                 (*_names(scope), start, last, _READ_AT_ONCE),
             )
             for position, id, time, body in rows:
-                yield Entry(position, codec.decode_turn(body, _untext(id), time))
+                yield Entry(position, codec.decode_turn(body, codec.decode_name(id), time))
             if len(rows) < _READ_AT_ONCE:
                 return
             start = rows[-1][0] + 1
@@ -206,7 +209,7 @@ class SQLiteStore:
         rows = self._rows(
             "SELECT position FROM turn WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND id = ?",
-            (*_names(scope), _text(turn_id)),
+            (*_names(scope), codec.encode_name(turn_id)),
         )
         return rows[0][0] if rows else None
 
@@ -306,18 +309,22 @@ class SQLiteStore:
             " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND key = ?",
             (*_names(scope), key),
         )
-        return bytes(rows[0][0]) if rows else None
+        return codec.open_blob(rows[0][0]) if rows else None
 
     def put_blob(self, scope: Scope, key: str, value: bytes) -> bytes:
         with self._write() as db:
             session = self._find(db, scope)
             if session is None:
                 return value
-            db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?, ?)", (session, key, value))
             row = db.execute(
                 "SELECT value FROM blob WHERE session = ? AND key = ?", (session, key)
             ).fetchone()
-            return bytes(row[0])
+            kept = None if row is None else codec.open_blob(row[0])
+            if kept is not None:
+                return kept
+            made = (session, key, codec.seal_blob(value))
+            db.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", made)
+            return value
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
         with self._write() as db:
@@ -334,7 +341,7 @@ class SQLiteStore:
                 return False
             block = seen.indexed // BLOCK
             for term, data in postings.by_term.items():
-                row = (key, _text(term), block)
+                row = (key, codec.encode_name(term), block)
                 found = db.execute(
                     "SELECT data FROM posting WHERE session = ? AND term = ? AND block = ?", row
                 ).fetchone()
@@ -354,7 +361,7 @@ class SQLiteStore:
             for term in terms:
                 size = db.execute(
                     "SELECT sum(length(data)) FROM posting WHERE session = ? AND term = ?",
-                    (key, _text(term)),
+                    (key, codec.encode_name(term)),
                 ).fetchone()[0]
                 if size:
                     found[term] = size // POSTING.itemsize
@@ -365,13 +372,13 @@ class SQLiteStore:
         with self._read() as db:
             key = self._find(db, scope)
             for prefix in prefixes:
-                first = _text(prefix)
+                first = codec.encode_name(prefix)
                 rows = db.execute(
                     "SELECT DISTINCT term FROM posting WHERE session = ? AND term >= ?"
                     " AND term < ? ORDER BY term LIMIT ?",
                     (key, first, first + b"\xff", limit),
                 ).fetchall()
-                found += (_untext(term) for (term,) in rows)
+                found += (codec.decode_name(term) for (term,) in rows)
         return found
 
     def postings(self, scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
@@ -381,7 +388,7 @@ class SQLiteStore:
             for term in terms:
                 rows = db.execute(
                     "SELECT data FROM posting WHERE session = ? AND term = ? ORDER BY block",
-                    (key, _text(term)),
+                    (key, codec.encode_name(term)),
                 ).fetchall()
                 if rows:
                     found[term] = b"".join(data for (data,) in rows)
@@ -407,18 +414,18 @@ class SQLiteStore:
 
     def _insert(self, db: sqlite3.Connection, session: int, position: int, draft: Draft) -> None:
         turn = draft.turn
-        row: tuple[Json, ...] = (session, position, _text(turn.id), turn.time)
+        row: tuple[Json, ...] = (session, position, codec.encode_name(turn.id), turn.time)
         row += (codec.encode_turn_facts(draft.facts), codec.encode_turn(turn))
         db.execute("INSERT INTO turn VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _position_of_same(self, db: sqlite3.Connection, session: int, turn: Turn) -> int | None:
         row = db.execute(
             "SELECT position, body FROM turn WHERE session = ? AND id = ?",
-            (session, _text(turn.id)),
+            (session, codec.encode_name(turn.id)),
         ).fetchone()
         if row is None:
             return None
-        if codec.decode_turn(row[1], turn.id, None).message != turn.message:
+        if codec.turn_digest(codec.decode_turn(row[1], turn.id, None)) != codec.turn_digest(turn):
             raise ConflictError(
                 f"turn {turn.id!r} is already in the log with other content:"
                 " give the new turn another id"
@@ -437,10 +444,10 @@ class SQLiteStore:
         for term in postings.by_term:
             rows = db.execute(
                 "SELECT block, data FROM posting WHERE session = ? AND term = ?",
-                (session, _text(term)),
+                (session, codec.encode_name(term)),
             ).fetchall()
             for block, data in rows:
-                row = (session, _text(term), block)
+                row = (session, codec.encode_name(term), block)
                 if kept := without(data, positions):
                     db.execute("INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?)", (*row, kept))
                 else:
@@ -518,16 +525,7 @@ class SQLiteStore:
 
 
 def _names(scope: Scope) -> tuple[bytes, bytes]:
-    return _text(scope.namespace), _text(scope.session)
-
-
-def _text(name: str) -> bytes:
-    """A user's name or id as bytes: SQLite's text holds neither NUL nor lone surrogates."""
-    return name.encode("utf-8", "surrogatepass")
-
-
-def _untext(name: bytes) -> str:
-    return name.decode("utf-8", "surrogatepass")
+    return codec.encode_name(scope.namespace), codec.encode_name(scope.session)
 
 
 def _reason(error: Exception) -> str:

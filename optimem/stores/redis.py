@@ -1,0 +1,259 @@
+"""Sessions in Redis or Valkey, for processes and machines that share them.
+
+    redis://host:6379/0?ttl=86400          rediss://…  (TLS)
+    redis+sentinel://a:26379,b:26379/service/0
+    redis+cluster://a:7000,b:7001          rediss+cluster://…
+
+Options of the URL: `ttl` (seconds until a session expires), `ttl_refresh=never` (an append
+does not begin them anew), `blob_ttl` (a shorter life for images and vision tokens) and
+`prefix`; redis-py reads the rest. Core commands of Redis 6.2 and later are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from optimem.errors import MissingExtraError, StoreError
+from optimem.stores.redis_steps import Call, Command, Life, RedisSteps, Steps
+from optimem.stores.redis_url import Address
+from optimem.values import Entry, Scope
+
+try:
+    import redis
+    import redis.asyncio
+    from redis.exceptions import NoScriptError, RedisError
+except ImportError:
+    raise MissingExtraError("A store in Redis", "redis") from None
+
+_READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    steps: Callable[Concatenate[RedisSteps, P], Steps[T]],
+) -> Callable[Concatenate[RedisStore, P], T]:
+    """A verb of the store that waits for its replies."""
+
+    def verb(store: RedisStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return store.run(steps(store.steps, *args, **kwargs))
+
+    return verb
+
+
+def _awaited(
+    steps: Callable[Concatenate[RedisSteps, P], Steps[T]],
+) -> Callable[Concatenate[AsyncRedisStore, P], Coroutine[Any, Any, T]]:
+    """A verb of the store that is awaited."""
+
+    async def verb(store: AsyncRedisStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.run(steps(store.steps, *args, **kwargs))
+
+    return verb
+
+
+class _Connected:
+    """What both stores have: a client, whether it is theirs, and the steps to run on it."""
+
+    def __init__(
+        self, client: Any, *, prefix: str = "optimem", life: Life | None = None, url: str = ""
+    ) -> None:
+        """Use a client of redis-py, which stays open when the store is closed.
+
+        Raises:
+            StoreError: the client decodes its replies, so that bytes would be lost.
+        """
+        if _decodes(client):
+            raise StoreError("this Redis client decodes replies: make one without decode_responses")
+        self.url = url or "a Redis client"
+        self.steps = RedisSteps(prefix, life)
+        self._client = client
+        self._owns_client = False
+        self._closed = False
+
+    def _open_client(self) -> Any:
+        if self._closed:
+            raise StoreError(f"{self.url} is closed: open the store again")
+        return self._client
+
+    def _refused(self, error: RedisError) -> StoreError:
+        reason = str(error)
+        if reason.startswith("LATER"):
+            return StoreError(
+                f"{self.url} was written by a later version of optimem: pip install -U optimem"
+            )
+        return StoreError(f"{self.url} does not answer as it should: {reason}")
+
+
+class RedisStore(_Connected):
+    """The Store protocol on Redis. Safe to use from several threads."""
+
+    @classmethod
+    def open(cls, url: str) -> RedisStore:
+        """Connect by URL; raises StoreError when it cannot be read."""
+        address = Address.parse(url)
+        store = cls(
+            address.connect(redis), prefix=address.prefix, life=address.life, url=address.shown
+        )
+        store._owns_client = True
+        return store
+
+    def run(self, steps: Steps[T]) -> T:
+        """Send the commands of some steps, and them their replies."""
+        client = self._open_client()
+        try:
+            commands = next(steps)
+            while True:
+                commands = steps.send(self._send(client, commands))
+        except StopIteration as done:
+            outcome: T = done.value
+            return outcome
+        except RedisError as error:
+            raise self._refused(error) from None
+
+    def _send(self, client: Any, commands: list[Command]) -> list[Any]:
+        if len(commands) != 1:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*_wire(command))
+            replies: list[Any] = pipeline.execute()
+            return replies
+        try:
+            return [client.execute_command(*_wire(commands[0]))]
+        except NoScriptError:
+            return [client.execute_command(*_wire(commands[0], whole=True))]
+
+    state = _blocking(RedisSteps.state)
+    sessions = _blocking(RedisSteps.sessions)
+    append = _blocking(RedisSteps.append)
+    turn_facts = _blocking(RedisSteps.turn_facts)
+    position = _blocking(RedisSteps.position)
+    rewind = _blocking(RedisSteps.rewind)
+    erase = _blocking(RedisSteps.erase)
+    drop = _blocking(RedisSteps.drop)
+    fork = _blocking(RedisSteps.fork)
+    add_pages = _blocking(RedisSteps.add_pages)
+    page = _blocking(RedisSteps.page)
+    page_facts = _blocking(RedisSteps.page_facts)
+    plans = _blocking(RedisSteps.plans)
+    swap_plan = _blocking(RedisSteps.swap_plan)
+    blob = _blocking(RedisSteps.blob)
+    put_blob = _blocking(RedisSteps.put_blob)
+    drop_blobs = _blocking(RedisSteps.drop_blobs)
+    index = _blocking(RedisSteps.index)
+    frequencies = _blocking(RedisSteps.frequencies)
+    completions = _blocking(RedisSteps.completions)
+    postings = _blocking(RedisSteps.postings)
+    size = _blocking(RedisSteps.size)
+
+    def entries(self, scope: Scope, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """Turns by position, oldest first, read as they are asked for."""
+        more = True
+        while more:
+            end = start + _READ_AT_ONCE if stop is None else min(start + _READ_AT_ONCE, stop)
+            found, more = self.run(self.steps.entries_between(scope, start, end))
+            yield from found
+            start = end
+
+    def close(self) -> None:
+        """Close the client if this store opened it."""
+        if self._owns_client and not self._closed:
+            self._client.close()
+        self._closed = True
+
+
+class AsyncRedisStore(_Connected):
+    """The Store protocol on Redis with every verb awaited, `entries` by `async for`."""
+
+    @classmethod
+    def open(cls, url: str) -> AsyncRedisStore:
+        """Connect by URL; raises StoreError when it cannot be read."""
+        address = Address.parse(url)
+        client = address.connect(redis.asyncio)
+        store = cls(client, prefix=address.prefix, life=address.life, url=address.shown)
+        store._owns_client = True
+        return store
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Send the commands of some steps, and them their replies."""
+        client = self._open_client()
+        try:
+            commands = next(steps)
+            while True:
+                commands = steps.send(await self._send(client, commands))
+        except StopIteration as done:
+            outcome: T = done.value
+            return outcome
+        except RedisError as error:
+            raise self._refused(error) from None
+
+    async def _send(self, client: Any, commands: list[Command]) -> list[Any]:
+        if len(commands) != 1:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*_wire(command))
+            replies: list[Any] = await pipeline.execute()
+            return replies
+        try:
+            return [await client.execute_command(*_wire(commands[0]))]
+        except NoScriptError:
+            return [await client.execute_command(*_wire(commands[0], whole=True))]
+
+    state = _awaited(RedisSteps.state)
+    sessions = _awaited(RedisSteps.sessions)
+    append = _awaited(RedisSteps.append)
+    turn_facts = _awaited(RedisSteps.turn_facts)
+    position = _awaited(RedisSteps.position)
+    rewind = _awaited(RedisSteps.rewind)
+    erase = _awaited(RedisSteps.erase)
+    drop = _awaited(RedisSteps.drop)
+    fork = _awaited(RedisSteps.fork)
+    add_pages = _awaited(RedisSteps.add_pages)
+    page = _awaited(RedisSteps.page)
+    page_facts = _awaited(RedisSteps.page_facts)
+    plans = _awaited(RedisSteps.plans)
+    swap_plan = _awaited(RedisSteps.swap_plan)
+    blob = _awaited(RedisSteps.blob)
+    put_blob = _awaited(RedisSteps.put_blob)
+    drop_blobs = _awaited(RedisSteps.drop_blobs)
+    index = _awaited(RedisSteps.index)
+    frequencies = _awaited(RedisSteps.frequencies)
+    completions = _awaited(RedisSteps.completions)
+    postings = _awaited(RedisSteps.postings)
+    size = _awaited(RedisSteps.size)
+
+    async def entries(
+        self, scope: Scope, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[Entry]:
+        """Turns by position, oldest first, read as they are asked for."""
+        more = True
+        while more:
+            end = start + _READ_AT_ONCE if stop is None else min(start + _READ_AT_ONCE, stop)
+            found, more = await self.run(self.steps.entries_between(scope, start, end))
+            for entry in found:
+                yield entry
+            start = end
+
+    async def close(self) -> None:
+        """Close the client if this store opened it."""
+        if self._owns_client and not self._closed:
+            await self._client.aclose()
+        self._closed = True
+
+
+def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:
+    """A command as it is sent; a script by its name, or whole when the server lacks it."""
+    if not isinstance(command, Call):
+        return command
+    script = ("EVAL", command.script.text) if whole else ("EVALSHA", command.script.sha)
+    return (*script, len(command.keys), *command.keys, *command.values)
+
+
+def _decodes(client: Any) -> bool:
+    options = getattr(client, "connection_pool", None)
+    known = options.connection_kwargs if options is not None else {}
+    if not known and hasattr(client, "get_connection_kwargs"):
+        known = client.get_connection_kwargs()
+    return bool(known.get("decode_responses"))
