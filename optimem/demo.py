@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from optimem.memory import Memory
-from optimem.messages import parse_transcript
 from optimem.modes import Tier
 from optimem.recall import Recalled
 from optimem.renderers.page import page_pixels
 from optimem.renderers.png import encode
+from optimem.transcripts import parse_transcript
 from optimem.values import Page, Turn
 
 READERS = {

@@ -26,7 +26,7 @@ from optimem.context import Context, ContextBuilder
 from optimem.errors import InputError, NotFoundError
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
-from optimem.messages import check_pairs, parse, to_transcript
+from optimem.messages import parse
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
 from optimem.recall import Recalled, SearchIndex, fuse, index_entries, recalled
@@ -35,6 +35,7 @@ from optimem.renderers.layout import PageStyle
 from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
 from optimem.tokens import find_counter
+from optimem.transcripts import check_pairs, to_transcript
 from optimem.values import Entry, Json, Page, Scope, Turn
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
-from pathlib import Path
 from typing import cast, get_args
 
 from optimem.errors import InputError
@@ -32,12 +31,14 @@ from optimem.values import (
     dump_json,
 )
 
+SYSTEM_APART = "system_apart"
+"""Type of the message that holds Anthropic's `system` argument."""
+
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 _ROLES |= {"developer": "system", "function": "tool"}
 _LANGCHAIN_ROLES: dict[str, Role] = {"human": "user", "ai": "assistant", "system": "system"}
 _LANGCHAIN_ROLES |= {"tool": "tool", "function": "tool"}
 _LATEST = 1e15  # seconds; a larger number is no time
-_SYSTEM_APART = "system_apart"  # type of the message that holds Anthropic's `system` argument
 _TEXT_BLOCKS = {"text", "input_text", "output_text", "refusal"}
 _DEEPEST = 100  # levels of nesting in a message; no recursion over one can overflow the stack
 
@@ -49,7 +50,7 @@ def parse(
 
     Args:
         message: a dict in OpenAI's, Anthropic's or LangChain's (`message_to_dict`) shape,
-            a LangChain message object, or a `Turn`, which is returned as it is.
+            a LangChain message object, or a `Turn`.
         id: the turn's id; by default the message's own.
         default_id: the id of a message without one; by default one made from its content.
         time: seconds since the epoch; by default the message's `timestamp` or `time`.
@@ -58,7 +59,7 @@ def parse(
         InputError: the message cannot be read; the sentence says where and why.
     """
     if isinstance(message, Turn):
-        return message
+        return replace(message, id=id or message.id, time=message.time if time is None else time)
     if not isinstance(message, Mapping) and hasattr(message, "model_dump"):
         message = _plain(message)
     if not isinstance(message, Mapping):
@@ -71,7 +72,7 @@ def parse(
         raise InputError(f"unknown role {role!r}: use one of {', '.join(_ROLES)}")
     content = message.get("content")
     parts = _content_parts(content)
-    apart = message.get("type") == _SYSTEM_APART
+    apart = message.get("type") == SYSTEM_APART
     dialect: Dialect = "anthropic" if apart or _is_anthropic(content) else "openai"
     parts += _call_parts(message.get("tool_calls"))
     neutral = _ROLES[role]
@@ -86,7 +87,7 @@ def parse(
         neutral = "tool"
     name = message.get("name")
     return Turn(
-        id=id or _own_id(message) or default_id or message_digest(message),
+        id=id or own_id(message) or default_id or message_digest(message),
         role=neutral,
         parts=parts,
         name=name if isinstance(name, str) else "",
@@ -96,117 +97,18 @@ def parse(
     )
 
 
-def parse_transcript(value: Json) -> list[Turn]:
-    """Read a whole conversation: a list of messages, or an object with `messages`.
-
-    Turns get ids from their content and place, so reading the same conversation again,
-    or a longer version of it, gives the same ids for the same messages.
-
-    Raises:
-        InputError: naming the first message that cannot be read.
-    """
-    system: Json = None
-    if isinstance(value, Mapping) and "messages" in value:
-        system, value = value.get("system"), value["messages"]
-    elif isinstance(value, Mapping) and ("role" in value or "data" in value):
-        value = [value]
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise InputError('a transcript is a list of messages, or an object with "messages"')
-    turns: list[Turn] = []
-    seen: set[str] = set()
-    if system is not None:
-        turns.append(_system_turn(system))
-    for index, message in enumerate(value):
-        try:
-            turn = parse(message)
-        except InputError as error:
-            raise InputError(f"message {index + 1}: {error}") from None
-        if not _own_id(message) or turn.id in seen:  # an id said twice names two messages
-            turn = replace(turn, id=message_digest(message, index))
-        seen.add(turn.id)
-        turns.append(turn)
-    if not turns:
-        raise InputError("the transcript has no messages")
-    check_pairs(turns)
-    return turns
-
-
-def read_transcript(path: Path) -> list[Turn]:
-    """Read a conversation from a JSON or JSON-lines file.
-
-    Raises:
-        InputError: the file cannot be read or is no transcript.
-    """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name a transcript file")
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        text = source.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start})") from None
-    if not text.strip():
-        raise InputError(f"{path} is empty: a transcript has at least one message")
-    try:
-        return parse_transcript(_load(text))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def to_transcript(turns: Iterable[Turn]) -> Json:
-    """The inverse of `parse_transcript`: the messages as they came."""
-    messages = [turn.message for turn in turns]
-    if messages and messages[0].get("type") == _SYSTEM_APART:
-        return {"system": messages[0]["content"], "messages": messages[1:]}
-    return messages
-
-
-def check_pairs(turns: Iterable[Turn], is_known: Callable[[str], bool] | None = None) -> None:
-    """Raise InputError for the first tool result whose call is neither before it nor known."""
-    calls: set[str] = set()
-    for turn in turns:
-        for call_id in turn.answers:
-            if call_id not in calls and not (is_known and is_known(call_id)):
-                raise InputError(
-                    f"the tool result {call_id!r} has no call before it:"
-                    " append the assistant's message with that call first"
-                )
-        calls.update(turn.calls)
-
-
 def message_digest(message: Json, index: int | None = None) -> str:
     """An id from a message's content and, where given, its place."""
     return sha256(f"{index}:{dump_json(message)}".encode()).hexdigest()[:24]
 
 
-def _load(text: str) -> Json:
-    try:
-        return _json(text)
-    except InputError as error:
-        whole = error
-    # Only line feeds: other line ends may stand inside a string.
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    try:
-        is_lines = len(lines) > 1 and isinstance(_json(lines[0][1]), Mapping)
-    except InputError:
-        is_lines = False
-    if not is_lines:
-        raise whole
-    return [_json(line, number) for number, line in lines]
-
-
-def _json(text: str, line: int = 0) -> Json:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = line or error.lineno
-        raise InputError(f"not valid JSON: {error.msg} at line {place}") from None
-    except RecursionError:
-        raise InputError("the JSON is nested too deeply to read") from None
-    except ValueError as error:  # a number of more digits than Python reads
-        raise InputError(f"the JSON cannot be read: {error}") from None
+def own_id(message: Json) -> str:
+    """The id that a message came with, or ""."""
+    if not isinstance(message, Mapping):
+        return ""
+    data = message.get("data")  # LangChain's
+    own = data.get("id") if isinstance(data, Mapping) else message.get("id")
+    return own if isinstance(own, str) else ""
 
 
 def _check_json(message: Mapping[Json, Json]) -> None:
@@ -238,11 +140,6 @@ def _plain(message: object) -> Mapping[str, Json]:
     return cast("Mapping[str, Json]", dumped)
 
 
-def _system_turn(system: Json) -> Turn:
-    message = {"type": _SYSTEM_APART, "role": "system", "content": system}
-    return parse(message)
-
-
 def _parse_langchain(
     message: Mapping[str, Json], id: str, time: float | None, default_id: str
 ) -> Turn:
@@ -262,7 +159,7 @@ def _parse_langchain(
     if role == "tool":
         call_id = str(data.get("tool_call_id") or "")
         parts = (_result(call_id, parts, is_error=data.get("status") == "error"),)
-    turn_id = id or _own_id(message) or default_id or message_digest(message)
+    turn_id = id or own_id(message) or default_id or message_digest(message)
     name = str(data.get("name") or "")
     return Turn(turn_id, role, parts, name, time, "langchain", message)
 
@@ -369,14 +266,6 @@ def _is_anthropic(content: Json) -> bool:
     return bool(kinds & {"tool_use", "tool_result", "thinking", "redacted_thinking"}) or any(
         isinstance(block.get("source"), Mapping) for block in blocks
     )
-
-
-def _own_id(message: Json) -> str:
-    if not isinstance(message, Mapping):
-        return ""
-    data = message.get("data")  # LangChain's
-    own = data.get("id") if isinstance(data, Mapping) else message.get("id")
-    return own if isinstance(own, str) else ""
 
 
 def _time(message: Mapping[str, Json]) -> float | None:

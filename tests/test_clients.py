@@ -24,7 +24,7 @@ from PIL import Image
 from optimem import Memory
 from optimem.context import Context
 from optimem.demo import packaged_session
-from optimem.messages import parse_transcript
+from optimem.transcripts import parse_transcript
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
@@ -211,7 +211,7 @@ def test_two_builds_send_the_same_bytes(reader: str, provider: Provider) -> None
 def test_two_processes_make_the_same_request(reader: str) -> None:
     code = (
         "import hashlib, json, sys; from pathlib import Path\n"
-        "from optimem import Memory; from optimem.messages import read_transcript\n"
+        "from optimem import Memory; from optimem.transcripts import read_transcript\n"
         "with Memory.open('memory://') as memory:\n"
         "    memory.extend(read_transcript(Path(sys.argv[1])))\n"
         "    request = memory.context(sys.argv[2], 8000).request()\n"
