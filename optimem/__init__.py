@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NotFoundError,
         OptiMemError,
+        ReaderError,
         StoreError,
     )
     from optimem.memory import Memory, Receipt, Stats
@@ -38,6 +39,7 @@ _HOMES = {
     "NotFoundError": "errors",
     "OptiMemError": "errors",
     "Profile": "readers",
+    "ReaderError": "errors",
     "Recalled": "recall",
     "Receipt": "memory",
     "Stats": "memory",
@@ -56,6 +58,7 @@ __all__ = [
     "NotFoundError",
     "OptiMemError",
     "Profile",
+    "ReaderError",
     "Recalled",
     "Receipt",
     "Stats",

@@ -10,18 +10,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from optimem.attachments import faded_size
-from optimem.errors import BudgetError
+from optimem.errors import BudgetError, InputError
 from optimem.ledger import Ledger
 from optimem.modes import Tier
 from optimem.policies import Candidate, Policy, Situation
 from optimem.readers import Profile
 from optimem.readers.anthropic import anthropic_messages, anthropic_system
 from optimem.readers.openai import Image, openai_messages
+from optimem.renderers.layout import PageStyle
 from optimem.stores import Store
-from optimem.values import Json, Plan, Scope, Segment, Turn, dump_json
+from optimem.values import Json, Plan, Scope, Segment, Turn
 
 _LEGEND = (
     "Earlier turns of this conversation follow as page images, oldest first. They are its"
@@ -32,6 +33,34 @@ _LEGEND = (
     " and exact strings from it."
 )
 _FORGOTTEN = "{turns} earlier turns are no longer shown; they can be recalled word for word."
+
+
+class VisionSession(Protocol):
+    """One session as a local model sees it."""
+
+    def encode(self, pages: Iterable[tuple[int, Tier]]) -> None:
+        """Have the vision tokens of pages (number, mode) at hand."""
+        ...
+
+    def drop(self, hidden: Iterable[tuple[str, Tier]]) -> None:
+        """Remove the vision tokens of pages (hash, mode) that no plan shows any longer."""
+        ...
+
+    def inputs(
+        self, segments: Sequence[Segment], tools: Sequence[Mapping[str, Json]], past: Any
+    ) -> Mapping[str, Any]:
+        """Keyword arguments for the model's `forward` and `generate`."""
+        ...
+
+
+class VisionReader(Protocol):
+    """A model that runs here: see `optimem.vision.LocalReader`."""
+
+    profile: Profile
+
+    def open(self, store: Store, scope: Scope, style: PageStyle, image: Image) -> VisionSession:
+        """The reader's view of one session."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +85,27 @@ class Context:
     text_tokens: int
     tools: Sequence[Mapping[str, Json]]
     image: Image = field(repr=False, compare=False)
+    vision: VisionSession | None = field(default=None, repr=False, compare=False)
+
+    def model_inputs(self, past: Any = None) -> Mapping[str, Any]:
+        """What a local model's `forward` and `generate` take: ids, mask, positions, vision tokens.
+
+        Args:
+            past: of an earlier context (`inputs.past(output.past_key_values)`): what the
+                decoder has read already is not given again.
+
+        Returns:
+            A mapping with `spans`, which says what stands at which positions.
+
+        Raises:
+            InputError: the context is for a hosted reader.
+        """
+        if self.vision is None:
+            raise InputError(
+                f"{self.reader.name} takes messages: see request(). For vision tokens make the"
+                " context with an optimem.vision.LocalReader"
+            )
+        return self.vision.inputs(self.segments, self.tools, past)
 
     @property
     def system(self) -> Json:
@@ -91,6 +141,7 @@ class ContextBuilder:
         policy: decides the tiers.
         image: gives media type and bytes of a page or attachment segment.
         drop: is told the pages (hash, tier) that no plan shows any longer.
+        style: how the session's pages are drawn.
     """
 
     def __init__(
@@ -101,6 +152,7 @@ class ContextBuilder:
         policy: Policy,
         image: Image,
         drop: Callable[[Iterable[tuple[str, Tier]]], None],
+        style: PageStyle,
     ) -> None:
         self._store = store
         self._scope = scope
@@ -108,6 +160,12 @@ class ContextBuilder:
         self._policy = policy
         self._image = image
         self._drop = drop
+        self._style = style
+        self._visions: dict[VisionReader, VisionSession] = {}
+
+    def clear(self) -> None:
+        """Forget what local readers have at hand: turns were taken away."""
+        self._visions.clear()
 
     def build(
         self,
@@ -116,6 +174,7 @@ class ContextBuilder:
         tools: Sequence[Mapping[str, Json]],
         system: Turn | None,
         now: float | None,
+        reader: VisionReader | None = None,
     ) -> Context:
         """A context for a reader; see `Memory.context`.
 
@@ -123,30 +182,49 @@ class ContextBuilder:
             BudgetError: the budget is larger than the reader's window, or too small.
         """
         budget = _checked_budget(profile, budget)
-        extra = self._extra(profile, tools, system)
+        vision = None if reader is None else self._vision(reader)
+        extra = self._ledger.extra_cost(profile, tools, system)
+        has_system = bool(tools or system is not None or self._ledger.head)
+        fixed = extra + _frame(profile, has_system, True)
         name = self._plan_name(profile, budget)
         while True:
             plans = self._store.plans(self._scope)
             past = plans.get(name)
-            situation = self._situation(profile, budget, extra, past, now)
+            situation = self._situation(profile, budget, fixed, past, now)
             plan = self._policy.apply(situation, past or Plan()).settled()
             if plan == past:
                 break
+            if vision is not None:  # before the plan switches, so that a failure changes nothing
+                shown = enumerate(plan.tiers, plan.gone)
+                vision.encode((number, tier) for number, tier in shown if tier.is_mode)
             # Another worker may have planned meanwhile: then its plan is the past one.
             if self._store.swap_plan(self._scope, name, plan, past):
-                self._drop_hidden(past, plan, [p for key, p in plans.items() if key != name])
+                others = [other for key, other in plans.items() if key != name]
+                self._drop_hidden(past, plan, others, self._drop if vision is None else vision.drop)
                 break
         segments = tuple(self._segments(profile, plan, system))
+        has_pages = any(segment.turn is None for segment in segments)
+        tokens = sum(segment.tokens for segment in segments)
         return Context(
             reader=profile,
             budget=budget,
             segments=segments,
             plan=plan,
-            tokens=sum(segment.tokens for segment in segments) + self._tools(profile, tools),
-            text_tokens=self._ledger.spent(profile)[-1] + extra,
+            tokens=tokens
+            + self._ledger.extra_cost(profile, tools, None)
+            + _frame(profile, has_system, has_pages),
+            text_tokens=self._ledger.spent(profile)[-1]
+            + extra
+            + _frame(profile, has_system, False),
             tools=tools,
             image=self._image,
+            vision=vision,
         )
+
+    def _vision(self, reader: VisionReader) -> VisionSession:
+        if reader not in self._visions:
+            self._visions[reader] = reader.open(self._store, self._scope, self._style, self._image)
+        return self._visions[reader]
 
     def _plan_name(self, profile: Profile, budget: int | None) -> str:
         """Plans are kept apart by reader, budget and policy."""
@@ -154,7 +232,7 @@ class ContextBuilder:
         return f"{profile.name} at {budget or 'any budget'} by {policy}"
 
     def _situation(
-        self, profile: Profile, budget: int | None, extra: int, past: Plan | None, now: float | None
+        self, profile: Profile, budget: int | None, fixed: int, past: Plan | None, now: float | None
     ) -> Situation:
         ledger = self._ledger
         spent = ledger.spent(profile)
@@ -171,7 +249,7 @@ class ContextBuilder:
             overflow=None if budget is None else ledger.overflow(profile),
             past=kept,
             turns=len(ledger.turns),
-            fixed=extra + spent[ledger.head],
+            fixed=fixed + spent[ledger.head],
             legend=self._note(profile, _LEGEND).tokens,
             marker=self._note(profile, marker).tokens,
             budget=budget,
@@ -199,7 +277,7 @@ class ContextBuilder:
         ledger = self._ledger
         spent = ledger.spent(profile)
         if system is not None:
-            yield Segment("system", self._system_tokens(profile, system), turn=system)
+            yield Segment("system", ledger.extra_cost(profile, (), system), turn=system)
         for entry in self._store.entries(self._scope, 0, ledger.head):
             tokens = spent[entry.position + 1] - spent[entry.position]
             yield Segment("system", tokens, turn=entry.turn)
@@ -227,9 +305,10 @@ class ContextBuilder:
             if tier == Tier.TEXT:
                 stored = self._store.page(self._scope, page.number)
                 text = "" if stored is None else stored.words
-                yield Segment("page_text", profile.text_cost(page.tokens), text, page=page.number)
+                cost = self._ledger.page_text_cost(profile, page)
+                yield Segment("page_text", cost, text, page=page.number)
             else:
-                caption = profile.text_cost(page.caption_tokens)
+                caption = self._ledger.caption_cost(profile, page)
                 yield Segment("caption", caption, page.caption, page=page.number)
                 cost = profile.page_cost(tier)
                 yield Segment("page", cost, page=page.number, tier=tier)
@@ -245,29 +324,28 @@ class ContextBuilder:
         return Segment("rest", self._note(profile, text).tokens, text)
 
     def _note(self, profile: Profile, text: str) -> Segment:
-        return Segment("note", profile.text_cost(self._ledger.count(text) + 4), text)
+        return Segment("note", self._ledger.note_cost(profile, text), text)
 
-    def _extra(
-        self, profile: Profile, tools: Sequence[Mapping[str, Json]], system: Turn | None
-    ) -> int:
-        extra = self._tools(profile, tools)
-        return extra if system is None else extra + self._system_tokens(profile, system)
-
-    def _system_tokens(self, profile: Profile, system: Turn) -> int:
-        return profile.text_cost(self._ledger.count(system.text) + 4)
-
-    def _tools(self, profile: Profile, tools: Sequence[Mapping[str, Json]]) -> int:
-        if not tools:
-            return 0
-        return profile.text_cost(self._ledger.count(dump_json(list(tools))))
-
-    def _drop_hidden(self, past: Plan | None, plan: Plan, others: list[Plan]) -> None:
+    def _drop_hidden(
+        self,
+        past: Plan | None,
+        plan: Plan,
+        others: list[Plan],
+        drop: Callable[[Iterable[tuple[str, Tier]]], None],
+    ) -> None:
         if past is None:
             return
         shown = {pair for each in (plan, *others) for pair in enumerate(each.tiers, each.gone)}
         hidden = {pair for pair in enumerate(past.tiers, past.gone) if pair[1].is_mode} - shown
         if hidden:
-            self._drop({(self._ledger.pages[n].hash, tier) for n, tier in hidden})
+            drop({(self._ledger.pages[n].hash, tier) for n, tier in hidden})
+
+
+def _frame(profile: Profile, has_system: bool, has_pages: bool) -> int:
+    """What stands around the segments; hosted readers' frames are counted with their turns."""
+    if profile.counter is None:
+        return 0
+    return profile.counter.frame(has_system=has_system, has_pages=has_pages)
 
 
 def _checked_budget(profile: Profile, budget: int | None) -> int | None:

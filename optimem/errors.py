@@ -6,6 +6,7 @@
     ├── NotFoundError (LookupError)  no such session, turn, page or reader
     ├── BudgetError (ValueError)     the budget is too small, or larger than the reader's window
     ├── StoreError                   the store cannot be opened, read or written
+    ├── ReaderError                  a local model cannot be loaded, or cannot do what was asked
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Catch `OptiMemError` to catch them all. Each message says what to do next.
@@ -45,6 +46,10 @@ class BudgetError(OptiMemError, ValueError):
 
 class StoreError(OptiMemError):
     """Raised when a store cannot be opened, read or written; nothing was changed."""
+
+
+class ReaderError(OptiMemError):
+    """Raised when a local model cannot be loaded, or cannot do what was asked of it."""
 
 
 class MissingExtraError(OptiMemError, ImportError):

@@ -7,7 +7,7 @@ context is asked for, so that an append only writes the log.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from optimem.anchors import choose_anchors, find_anchors
@@ -21,7 +21,7 @@ from optimem.renderers.flow import flow_turn
 from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.stores import SessionState, Store
 from optimem.tokens import Counter
-from optimem.values import Mark, Page, PageFacts, Scope, Turn, TurnFacts
+from optimem.values import Json, Mark, Page, PageFacts, Scope, Turn, TurnFacts, dump_json
 
 _FRAME_TOKENS = 4  # around each message
 _CALL_TOKENS = 8  # around each call and each result
@@ -110,13 +110,22 @@ class Ledger:
     def spent(self, profile: Profile) -> list[int]:
         """Tokens of the turns in front of each position, for one reader; one longer than turns."""
         sums = self._spent.setdefault(profile, [0])
-        for facts in self.turns[len(sums) - 1 :]:
-            cost = 0
-            if facts is not None:
+        new = self.turns[len(sums) - 1 :]
+        exact = self._exact_turns(profile, len(sums) - 1) if new else {}
+        for position, facts in enumerate(new, len(sums) - 1):
+            cost = exact.get(position, 0)
+            if facts is not None and profile.counter is None:
                 cost = profile.text_cost(facts.tokens)
                 cost += sum(profile.image_cost(*size) for size in facts.images if size)
             sums.append(sums[-1] + cost)
         return sums
+
+    def _exact_turns(self, profile: Profile, start: int) -> dict[int, int]:
+        """Positions of the turns from `start` on, for readers that count them exactly."""
+        if profile.counter is None:
+            return {}
+        entries = self._store.entries(self._scope, start, len(self.turns))
+        return {entry.position: profile.counter.turn(entry.turn) for entry in entries}
 
     def costs(self, profile: Profile) -> list[Mapping[Tier, int]]:
         """What each page costs one reader in each tier that it can take, captions included.
@@ -125,9 +134,9 @@ class Ledger:
         """
         known = self._costs.setdefault(profile, [])
         for page in self.pages[len(known) :]:
-            text = profile.text_cost(page.tokens) + self._faded(profile, page, Tier.LARGE)
+            text = self.page_text_cost(profile, page) + self._faded(profile, page, Tier.LARGE)
             costs = {Tier.TEXT: text, Tier.FORGOTTEN: 0}
-            caption = profile.text_cost(page.caption_tokens)
+            caption = self.caption_cost(profile, page)
             for tier in profile.modes:
                 cost = profile.page_cost(tier) + caption + self._faded(profile, page, tier)
                 if cost <= text:
@@ -162,8 +171,8 @@ class Ledger:
         if not self.pages or start <= self.pages[-1].stop:
             return None
         spent = self.spent(profile)
-        rest = self._counter.count(self.rest(len(self.pages), start)) + _FRAME_TOKENS
-        tokens = profile.text_cost(rest) + spent[-1] - spent[start]
+        rest = self.note_cost(profile, self.rest(len(self.pages), start))
+        tokens = rest + spent[-1] - spent[start]
         return Frontier(len(self.pages), start, tokens, overflow=True)
 
     def boundary(self, position: int) -> int:
@@ -180,9 +189,35 @@ class Ledger:
             self._rests[pages, frontier] = _REST + self._flowed(pages, frontier).strip()
         return self._rests[pages, frontier]
 
-    def count(self, text: str) -> int:
-        """Text tokens by the session's counter."""
-        return self._counter.count(text)
+    def note_cost(self, profile: Profile, text: str) -> int:
+        """What a note costs a reader, its frame included."""
+        if profile.counter is not None:
+            return profile.counter.text(text)
+        return profile.text_cost(self._counter.count(text) + _FRAME_TOKENS)
+
+    def caption_cost(self, profile: Profile, page: PageFacts) -> int:
+        """What the line beside a page costs a reader."""
+        if profile.counter is not None:
+            return profile.counter.text(page.caption)
+        return profile.text_cost(page.caption_tokens)
+
+    def page_text_cost(self, profile: Profile, page: PageFacts) -> int:
+        """What a page costs a reader as text."""
+        if profile.counter is not None:
+            stored = self._store.page(self._scope, page.number)
+            return profile.counter.text("" if stored is None else stored.words)
+        return profile.text_cost(page.tokens)
+
+    def extra_cost(
+        self, profile: Profile, tools: Sequence[Mapping[str, Json]], system: Turn | None
+    ) -> int:
+        """What tool schemas and a system prompt in front of the log cost a reader."""
+        counter = profile.counter
+        if counter is not None:
+            cost = counter.tools(tools) if tools else 0
+            return cost if system is None else cost + counter.turn(system)
+        cost = profile.text_cost(self._counter.count(dump_json(list(tools)))) if tools else 0
+        return cost if system is None else cost + self.note_cost(profile, system.text)
 
     def has_call(self, call_id: str) -> bool:
         """Whether a turn of the log makes this call."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from optimem.context import Context, ContextBuilder
+from optimem.context import Context, ContextBuilder, VisionReader
 from optimem.errors import InputError, NotFoundError
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
@@ -105,7 +105,7 @@ class Memory:
         self._ledger = Ledger(store, scope, self._counter, self._style, room)
         images = Images(store, scope, self._ledger, self._style)
         self._contexts = ContextBuilder(
-            store, scope, self._ledger, self._policy, images.image, images.drop
+            store, scope, self._ledger, self._policy, images.image, images.drop, self._style
         )
 
     @classmethod
@@ -198,7 +198,7 @@ class Memory:
 
     def context(
         self,
-        reader: str | Profile,
+        reader: str | Profile | VisionReader,
         budget: int | None = None,
         *,
         tools: Sequence[Mapping[str, Json]] = (),
@@ -208,7 +208,8 @@ class Memory:
         """What to send the reader now, within a budget for the whole input.
 
         Args:
-            reader: its name (`optimem readers` lists them) or your own Profile.
+            reader: its name (`optimem readers` lists them), your own Profile, or a model that
+                runs here (`optimem.vision.LocalReader`).
             budget: the most tokens, by the reader's own rule; its window by default.
             tools: tool schemas that will be sent along; they are counted.
             system: a system prompt in front of the log's own.
@@ -218,11 +219,12 @@ class Memory:
             NotFoundError: no such reader.
             BudgetError: the budget is too small or larger than the reader's window.
         """
-        profile = find_reader(reader)
+        local = None if isinstance(reader, (str, Profile)) else reader
+        profile = find_reader(reader) if isinstance(reader, (str, Profile)) else reader.profile
         prompt = parse({"role": "system", "content": system}, id="system") if system else None
         with self._lock:
             self._ledger.sync()
-            return self._contexts.build(profile, budget, tools, prompt, now)
+            return self._contexts.build(profile, budget, tools, prompt, now, local)
 
     # Recall
 
@@ -297,6 +299,7 @@ class Memory:
             NotFoundError: there is no such turn; nothing was removed.
         """
         with self._lock:
+            self._contexts.clear()
             self._ledger.sync()
             if session:
                 ids = [entry.turn.id for entry in self.store.entries(self.scope)]
@@ -328,6 +331,7 @@ class Memory:
     def rewind(self, to: str) -> None:
         """Drop every turn behind this one; raises NotFoundError."""
         with self._lock:
+            self._contexts.clear()
             self._ledger.sync()
             while True:
                 length = self._position(to) + 1
@@ -417,7 +421,7 @@ class Memory:
         return await asyncio.to_thread(self.extend, messages)
 
     async def acontext(
-        self, reader: str | Profile, budget: int | None = None, **options: Any
+        self, reader: str | Profile | VisionReader, budget: int | None = None, **options: Any
     ) -> Context:
         """Asynchronous `context`."""
         return await asyncio.to_thread(self.context, reader, budget, **options)

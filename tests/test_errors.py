@@ -9,7 +9,7 @@ from optimem import errors
 
 def test_one_root_catches_them_all() -> None:
     found = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert len(found) == 7
+    assert len(found) == 8
     assert all(issubclass(error, errors.OptiMemError) for error in found)
     assert all(error.__name__ in (errors.__doc__ or "") for error in found)
 

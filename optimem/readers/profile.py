@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from optimem.errors import InputError
 from optimem.modes import Tier
 from optimem.readers import open_prices, prices
 from optimem.readers.prices import ImageCost
+from optimem.values import Json, Turn
 
 Rule = Callable[..., ImageCost]
 
@@ -34,6 +35,26 @@ RULES: Mapping[str, Rule] = {
     )
 }
 """The price rules by name, as the table of profiles names them."""
+
+
+class PositionCounter(Protocol):
+    """Counts what a local model's decoder is given, piece by piece and exactly."""
+
+    def text(self, text: str) -> int:
+        """Positions of a line of text beside pages."""
+        ...
+
+    def turn(self, turn: Turn) -> int:
+        """Positions of a whole message: its frame, its words, its images."""
+        ...
+
+    def tools(self, tools: Sequence[Mapping[str, Json]]) -> int:
+        """Positions of tool schemas."""
+        ...
+
+    def frame(self, *, has_system: bool, has_pages: bool) -> int:
+        """Positions of what stands around everything else, up to where the answer begins."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +82,7 @@ class Profile:
         note: what is assumed.
         sources: where the numbers are from.
         guessed_from: name of the profile that this one was guessed from.
+        counter: counts its text exactly; None where the session's counter has to do.
     """
 
     name: str
@@ -81,6 +103,7 @@ class Profile:
     note: str = ""
     sources: tuple[str, ...] = ()
     guessed_from: str | None = None
+    counter: PositionCounter | None = field(default=None, hash=False, repr=False)
 
     @property
     def model(self) -> str:
