@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,9 +18,11 @@ from optimem.messages import parse
 from optimem.modes import Tier
 from optimem.recall import SearchIndex, index_entries
 from optimem.stores import Draft, Postings, SessionState, Store, decode_postings, open_store
-from optimem.values import Page, PageFacts, Plan, Scope, Span, TurnFacts
+from optimem.stores.redis import AsyncRedisStore
+from optimem.values import Entry, Page, PageFacts, Plan, Scope, Span, TurnFacts
 
 HOMES = ("memory", "sqlite", "redis", "redis_tls", "redis_sentinel", "redis_cluster")
+AWAITED = ("redis", "redis_cluster")
 MINE = Scope("acme", "42")
 SETTINGS = {"counter": "chars", "caption_tokens": 60}
 NOTHING = Postings({}, 0, 0)
@@ -42,19 +46,55 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=HOMES)
+class Awaited:
+    """An asynchronous store behind the blocking protocol, by an event loop in a thread."""
+
+    def __init__(self, store: AsyncRedisStore) -> None:
+        self._store = store
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        verb = getattr(self._store, name)
+        return lambda *args: self._wait(verb(*args))
+
+    def entries(self, *args: Any) -> Iterator[Entry]:
+        async def walked() -> list[Entry]:
+            return [entry async for entry in self._store.entries(*args)]
+
+        return iter(self._wait(walked()))
+
+    def end(self) -> None:
+        self._wait(self._store.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, awaited: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+
+
+@pytest.fixture(params=[*HOMES, *(f"awaited_{home}" for home in AWAITED)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(open_store(home(request, tmp_path))) as opened:
-        yield opened
+    kind = request.param.removeprefix("awaited_")
+    url = home(request, kind, tmp_path)
+    if kind == request.param:
+        with contextlib.closing(open_store(url)) as opened:
+            yield opened
+    else:
+        awaited = Awaited(AsyncRedisStore.open(url))
+        yield cast(Store, awaited)
+        awaited.end()
 
 
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a fresh home of the kind that the test asks for."""
-    if request.param == "memory":
+def home(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The URL of a fresh home."""
+    if kind == "memory":
         return "memory://"
-    if request.param == "sqlite":
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'memory.db'}"
-    url: str = request.getfixturevalue(f"{request.param}_url")
+    url: str = request.getfixturevalue(f"{kind}_url")
     return f"{url}{'&' if '?' in url else '?'}prefix={uuid.uuid4().hex}"
 
 

@@ -84,6 +84,11 @@ class _Connected:
             return StoreError(
                 f"{self.url} was written by a later version of optimem: pip install -U optimem"
             )
+        if reason.startswith("LOST"):
+            return StoreError(
+                f"{self.url} has lost a part of this session, by eviction it seems: set"
+                " maxmemory-policy to noeviction or volatile-lru, and forget the session"
+            )
         return StoreError(f"{self.url} does not answer as it should: {reason}")
 
 

@@ -45,6 +45,17 @@ local meta, log, facts, ids, pages, plans, index, terms, blobs = unpack(KEYS, 1,
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
 local schema = redis.call('HGET', meta, 'schema')
 if schema and tonumber(schema) > {SCHEMA} then return redis.error_reply('LATER') end
+-- Under an allkeys-* policy Redis may have dropped a part of what cannot be rebuilt.
+local function lost()
+  if not schema then return redis.call('EXISTS', log) == 1 end
+  local turns = number(meta, 'turns')
+  return redis.call('LLEN', log) ~= turns or redis.call('LLEN', facts) ~= turns
+    or redis.call('HLEN', ids) ~= number(meta, 'live')
+end
+-- An index without its terms counts as none and is built anew.
+local function indexed()
+  return redis.call('EXISTS', terms) == 1 and number(index, 'indexed') or 0
+end
 -- New keys expire together with the others.
 local function settle()
   local moment = redis.call('HGET', meta, 'expires')
@@ -53,9 +64,9 @@ local function settle()
   end
 end
 -- Whether nothing was taken away or indexed since the caller looked.
-local function unmoved(generation, indexed)
+local function unmoved(generation, turns)
   return schema and number(meta, 'generation') == tonumber(generation)
-    and number(index, 'indexed') == tonumber(indexed)
+    and indexed() == tonumber(turns)
 end
 local function each(list, size, call)
   for first = 1, #list, size do
@@ -70,21 +81,21 @@ def _script(text: str) -> Script:
 
 
 STATE = _script("""
+if lost() then return redis.error_reply('LOST') end
 if not schema then return false end
 local found = redis.call('HMGET', meta, 'turns', 'generation', 'settings')
-local counts = redis.call('HMGET', index, 'indexed', 'documents', 'terms')
-local sealed = redis.call('HLEN', pages) / 2
-return {found[1], sealed, found[2], counts[1], counts[2], counts[3], found[3]}
+local sealed, seen, counts = redis.call('HLEN', pages) / 2, indexed(), {0, 0}
+if seen > 0 then counts = redis.call('HMGET', index, 'documents', 'terms') end
+return {found[1], sealed, found[2], seen, counts[1], counts[2], found[3]}
 """)
 
 # settings, life, refresh, then for each turn: id, digest, record, facts
 APPEND = _script("""
+if lost() then return redis.error_reply('LOST') end
 local turns, live, bytes = number(meta, 'turns'), number(meta, 'live'), number(meta, 'bytes')
 if schema then
   local settings = redis.call('HGET', meta, 'settings')
   if settings ~= ARGV[1] then return {'settings', settings} end
-  if redis.call('LLEN', log) ~= turns or redis.call('HLEN', ids) ~= live
-    or redis.call('LLEN', facts) ~= turns then return {'lost'} end
 end
 local places, new = {'stored', schema and 0 or 1}, {}
 local length = turns
@@ -135,6 +146,7 @@ for i = 7, #ARGV, 2 do
   redis.call('HSET', index, field, (redis.call('HGET', index, field) or '') .. ARGV[i + 1])
   redis.call('ZADD', terms, 0, ARGV[i])
 end
+redis.call('ZADD', terms, 0, '') -- there even when no turn has a term
 redis.call('HSET', index, 'indexed', ARGV[3])
 redis.call('HINCRBY', index, 'documents', ARGV[5])
 redis.call('HINCRBY', index, 'terms', ARGV[6])
@@ -289,7 +301,7 @@ return false
 
 # turns in a block, then terms
 FREQUENCIES = _script("""
-local last, found = math.ceil(number(index, 'indexed') / ARGV[1]) - 1, {}
+local last, found = math.ceil(indexed() / ARGV[1]) - 1, {}
 for i = 2, #ARGV do
   local size = 0
   for block = 0, last do size = size + redis.call('HSTRLEN', index, ARGV[i] .. '\\0' .. block) end
@@ -300,7 +312,7 @@ return found
 
 # turns in a block, then terms
 POSTINGS = _script("""
-local last, found = math.ceil(number(index, 'indexed') / ARGV[1]) - 1, {}
+local last, found = math.ceil(indexed() / ARGV[1]) - 1, {}
 for i = 2, #ARGV do
   local parts = {}
   for block = 0, last do

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
-from optimem.errors import ConflictError, NotFoundError, StoreError
+from optimem.errors import ConflictError, NotFoundError
 from optimem.stores import codec
 from optimem.stores.postings import BLOCK, POSTING, Postings, without
 from optimem.stores.protocol import Draft, SessionState
@@ -146,13 +146,8 @@ class RedisSteps:
                 f"turn {codec.decode_name(rest[0])!r} is already in the log with other content:"
                 " give the new turn another id"
             )
-        if outcome == b"settings":
-            raise ConflictError(
-                f"session {scope.session!r} was meanwhile begun with other settings: open it again"
-            )
-        raise StoreError(
-            f"Redis has lost a part of session {scope.session!r}, by eviction it seems: set"
-            " maxmemory-policy to noeviction or volatile-lru, and forget the session"
+        raise ConflictError(
+            f"session {scope.session!r} was meanwhile begun with other settings: open it again"
         )
 
     def entries_between(
@@ -290,7 +285,7 @@ class RedisSteps:
         found = yield [
             ("ZRANGEBYLEX", terms, first, last, "LIMIT", 0, limit) for first, last in ranges
         ]
-        return [codec.decode_name(term) for term in chain.from_iterable(found)]
+        return [codec.decode_name(term) for term in chain.from_iterable(found) if term]
 
     def postings(self, scope: Scope, terms: Iterable[str]) -> Steps[dict[str, bytes]]:
         wanted = list(terms)
