@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from optimem.anchors import choose_anchors, find_anchors
+from optimem.anchors import NEARBY, choose_anchors, find_anchors
 from optimem.attachments import faded_size, file_tokens, image_size
 from optimem.errors import StoreError
 from optimem.modes import Tier
@@ -239,10 +239,7 @@ class Ledger:
     def _flowed(self, pages: int, frontier: int) -> str:
         position, offset = self.head, 0
         if pages:
-            page = self._store.page(self._scope, pages - 1)
-            if page is None:
-                raise StoreError(f"page {pages - 1} is missing in the store: reopen the memory")
-            position, offset = page.stop
+            position, offset = self._page(pages - 1).stop
         pieces = []
         for entry in self._store.entries(self._scope, position, frontier):
             text = flow_turn(entry, self._style.flow).text
@@ -301,10 +298,7 @@ class Ledger:
             atlas = load_atlas()
             resume = (self.head, 0)
             if self.pages:
-                last = self._store.page(self._scope, len(self.pages) - 1)
-                if last is None:
-                    raise StoreError("the session's last page is missing: reopen the memory")
-                resume = last.stop
+                resume = self._page(len(self.pages) - 1).stop
             key = self._style.key(atlas.key)
             self._builder = PageBuilder(atlas.cells, key, len(self.pages), resume, self._style.flow)
         return self._builder
@@ -319,22 +313,36 @@ class Ledger:
         return [facts.hash for facts in stored] == [facts.hash for _, facts in both]
 
     def _page_facts(self, pages: list[Page]) -> Iterator[PageFacts]:
+        nearby = self.pages[-NEARBY:]
+        previous: Page | None = None
         for page in pages:
+            before = ""
+            if not page.spans[0].begins:
+                before = (previous or self._page(page.number - 1)).words
             text = page.words
-            first, last = page.spans[0], page.spans[-1]
-            ranked = find_anchors(text, cut_start=not first.begins, cut_end=not last.ends)
+            found = find_anchors(text, before, cut=not page.spans[-1].ends)
             bare = PageFacts(
                 number=page.number,
                 hash=page.hash,
-                first=first.position,
-                last=last.position,
+                first=page.spans[0].position,
+                last=page.spans[-1].position,
                 stop=page.stop[0],
                 tokens=self._counter.count(text),
                 marks=page.marks,
             )
-            room = self._caption_tokens - self._counter.count(bare.caption + ", exact: ")
-            anchors = tuple(choose_anchors(ranked, room, self._counter.count))
-            yield _with_anchors(bare, anchors, self._counter)
+            room = self._caption_tokens - self._counter.count(bare.caption + ", exact:")
+            known = {anchor for facts in nearby for anchor in facts.anchors}
+            anchors = choose_anchors(found, room, self._counter.count, known)
+            facts = _with_anchors(bare, tuple(anchors), self._counter)
+            yield facts
+            nearby = [*nearby, facts][-NEARBY:]
+            previous = page
+
+    def _page(self, number: int) -> Page:
+        page = self._store.page(self._scope, number)
+        if page is None:
+            raise StoreError(f"page {number} is missing in the store: reopen the memory")
+        return page
 
 
 def _with_anchors(facts: PageFacts, anchors: tuple[str, ...], counter: Counter) -> PageFacts:

@@ -347,7 +347,7 @@ class PageFacts:
     def caption(self) -> str:
         """The line of text that stands beside the page's image."""
         turns = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
-        exact = "; ".join(self.anchors)
+        exact = " ".join(self.anchors)
         return f"Page {self.number}, turns {turns}" + (f", exact: {exact}" if exact else "")
 
 

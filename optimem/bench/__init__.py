@@ -5,6 +5,7 @@ it, and last one JSON object (see `optimem.bench.report`).
 """
 
 BENCHES = {
+    "anchors": "how many exact strings are at hand when they are said again (needs a checkout)",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",
     "startup": "how long `import optimem` takes, beside the bare interpreter",
 }
