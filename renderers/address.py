@@ -7,6 +7,7 @@ grey each, so what a role said is a place as well.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from itertools import accumulate
 
 from optimem.modes import ROWS, Tier
 from optimem.renderers.flow import flow_text
-from optimem.renderers.normal import FlowStyle
 from optimem.values import SPLIT, Page, Role, Span
+
+_MARKER = re.compile(r"\|{1,2}\d*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +61,22 @@ def role_places(page: Page, role: Role) -> tuple[Place, ...]:
 def word_places(pages: Iterable[Page], position: int, words: str) -> tuple[Place, ...]:
     """The lines on which words of a turn stand for the first time, one place a page.
 
-    Words are looked for as pages show them; none are found if the page shows them in
-    another form, as JSON without its blanks or data as its digest.
+    Blanks and line breaks make no difference. Words in a run of data are not found, as no
+    page shows them.
     """
     rows = [
-        (page.number, number, row)
+        (page.number, number, _bare(row))
         for page in pages
         for span in page.spans
         if span.position == position
         for number, row in _rows(page, span)
     ]
-    text = "".join(row for _, _, row in rows)
-    styles: tuple[FlowStyle, ...] = ("all", "lines")
-    for shown in dict.fromkeys(flow_text(words, style) for style in styles):
-        start = text.find(shown)
-        if shown and start >= 0:
-            break
-    else:
+    wanted = _bare(flow_text(words))
+    start = "".join(row for _, _, row in rows).find(wanted)
+    if start < 0 or not wanted:
         return ()
     ends = list(accumulate(len(row) for _, _, row in rows))
-    found = rows[bisect_right(ends, start) : bisect_right(ends, start + len(shown) - 1) + 1]
+    found = rows[bisect_right(ends, start) : bisect_right(ends, start + len(wanted) - 1) + 1]
     lines: dict[int, list[int]] = {}
     for page_number, number, _ in found:
         lines.setdefault(page_number, []).append(number)
@@ -88,6 +86,11 @@ def word_places(pages: Iterable[Page], position: int, words: str) -> tuple[Place
 def region_words(page: Page, place: Place) -> str:
     """What the lines of a place say, as flowed text."""
     return "".join(row.removesuffix(SPLIT) for row in page.rows[place.first - 1 : place.last])
+
+
+def _bare(row: str) -> str:
+    """Flowed text without its markers and blanks."""
+    return "".join(token for token in row.split(" ") if not _MARKER.fullmatch(token))
 
 
 def _place(page: Page, span: Span) -> Place:

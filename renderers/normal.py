@@ -11,8 +11,8 @@ back gives exactly that. In order:
 4. A long run of data (base64, hex, minified code) becomes one NUL, which a text can no
    longer hold, and its size and digest are named beside the text.
 5. Blanks at line ends and blank lines at either end go; several blank lines become one.
-6. Runs of blanks within a line become one, but in JSON strings and in lines that keep
-   their rows.
+6. Runs of blanks within a line become one, but in JSON strings, behind the number of a
+   listing's line, and in lines that keep their rows.
 
 Which lines keep their rows is the flow's choice: "all" keeps none, "lines" keeps every one,
 and "auto" keeps tables, whose columns say which value belongs where.
@@ -213,10 +213,16 @@ def _is_minified(line: str) -> bool:
 
 
 def _collapsed(line: str) -> str:
-    """A line whose runs of blanks are one each, but for its indentation."""
+    """A line whose runs of blanks are one each, but for its indentation.
+
+    In a listing the indentation stands behind the line's number.
+    """
     words = line.lstrip(" ")
     if "  " not in words:
         return line
+    number = _LINE_NUMBER.match(line)
+    if number is not None:
+        words = line[number.end() :].lstrip(" ")
     return line[: len(line) - len(words)] + _BLANKS.sub(" ", words)
 
 

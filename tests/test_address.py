@@ -55,18 +55,14 @@ def test_every_turn_stands_where_its_places_say(pages: list[Page], turns: list[T
 
 
 def test_words_are_found_on_their_lines(pages: list[Page], turns: list[Turn]) -> None:
-    found = total = 0
     for position, turn in enumerate(turns):
-        lines = [line.strip() for line in turn.text.split("\n") if len(line.strip()) > 40]
+        lines = [line for line in turn.text.split("\n") if len(line.strip()) > 40]
         for line in lines[::7]:
             places = word_places(pages, position, line)
-            total += 1
-            if places:
-                found += 1
-                assert places[-1].page - places[0].page == len(places) - 1 <= 1
-                assert " ".join(line.split()[:3]) in said(pages, places).replace("\\|", "|")
-                assert sum(place.last - place.first + 1 for place in places) <= len(line) // 100 + 2
-    assert found >= 0.95 * total > 50
+            assert places[-1].page - places[0].page == len(places) - 1 <= 1
+            assert sum(place.last - place.first + 1 for place in places) <= len(line) // 100 + 2
+            shown = said(pages, places).replace("\\|", "|")
+            assert " ".join(line.split()[:3]) in " ".join(shown.split())
 
 
 def test_words_that_run_over_a_page_have_a_place_on_each() -> None:
@@ -77,6 +73,14 @@ def test_words_that_run_over_a_page_have_a_place_on_each() -> None:
     first, second = word_places(pages, 0, words)
     assert (first.page, first.last, second.page, second.first) == (0, ROWS, 1, 1)
     assert turn_places(pages, 0) == (Place(0), Place(1))
+
+
+def test_words_of_minified_json_are_found_as_they_were_written() -> None:
+    content = '{\n  "port": 8443,\n  "hosts": [\n    "a", "b"\n  ]\n}'
+    builder = PageBuilder(load_atlas().cells, "key")
+    list(builder.add(Entry(0, parse({"role": "user", "content": content}))))
+    page = builder.flush()
+    assert page is not None and word_places([page], 0, '"port": 8443,\n  "h') == (Place(0, 1, 1),)
 
 
 def test_words_that_are_not_there_have_no_place(pages: list[Page]) -> None:

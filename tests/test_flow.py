@@ -43,6 +43,8 @@ def flowed(role: Role, *parts: Part, flow: FlowStyle = "auto") -> Flow:
         ("\n \n  a  \n\n\n\n b \n\n", "  a\n\n b"),
         ("a    b", "a b"),
         ("x = 1    # one\n\tif x:", "x = 1 # one\n    if x:"),
+        ("  9  def f():  # x\n 10\t    return  1", "  9  def f(): # x\n 10     return 1"),
+        ("a.py:7:    if  x:", "a.py:7:    if x:"),
         ("\x1b[1;31mred\x1b[0m \x1b]0;title\x07x\x1b(B", "red x"),
         ("\x1b \x00\x7f\x0b", "␛ ␀␡␋"),
         ("e\u0301", "é"),
