@@ -1,0 +1,273 @@
+"""LocalReader: a model that runs here and takes old pages as vision tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import groupby, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optimem.errors import InputError, ReaderError
+from optimem.modes import Tier
+from optimem.readers import ImageCost, Profile
+from optimem.renderers.layout import PageStyle
+from optimem.renderers.page import page_pixels
+from optimem.stores import Store
+from optimem.values import Json, Page, Scope, Turn
+from optimem.vision.checkpoint import Checkpoint, load_checkpoint, weights_hash
+from optimem.vision.inputs import ModelInputs, Placed, Row
+from optimem.vision.prompt import Picture, Piece, Writer
+from optimem.vision.session import Image, VisionSession
+from optimem.vision.tokens import Precision, TokenKey, pack, unpack
+
+_LOOP_GUARD = 35  # no run of so many tokens twice: what DeepSeek-OCR's own evaluation uses
+
+
+class LocalReader:
+    """A vision-language model of yours, as a reader of contexts.
+
+    Args:
+        checkpoint: the loaded model; see `LocalReader.load`.
+        precision: how vision tokens are kept: "bf16" (exact for models that run in it), "int8"
+            (half of that), or "fp32".
+        batch: how many pages are encoded at once.
+
+    Attributes:
+        model: transformers' model.
+        tokenizer: its tokenizer.
+        encoder: its eyes.
+        write: writes its prompts.
+        profile: what pages and text cost it, in positions of its decoder.
+        work: how many images were "encoded", found "stored", or were "at hand".
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, precision: Precision = "bf16", batch: int = 8
+    ) -> None:
+        if batch < 1:
+            raise InputError("a batch is at least 1 page")
+        self.encoder = checkpoint.encoder
+        self.model = checkpoint.encoder.model
+        self.tokenizer = checkpoint.tokenizer
+        self.write = Writer(checkpoint.tokenizer, checkpoint.frames, checkpoint.encoder)
+        self.work: Counter[str] = Counter()
+        self._precision: Precision = precision
+        self._batch = batch
+        self.profile = Profile(
+            name=f"local:{self.encoder.name}/{checkpoint.name}",
+            provider="local",
+            format="openai",
+            rule=self._image_cost,
+            modes=dict.fromkeys(self.encoder.layouts),
+            levels={tier.label: {"mode": tier} for tier in self.encoder.layouts},
+            window=_window(self.model.config),
+            counter=self,
+            note="Positions of the decoder, counted with its own tokenizer.",
+        )
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str,
+        *,
+        device: str | None = None,
+        dtype: Any = "auto",
+        precision: Precision = "bf16",
+        batch: int = 8,
+    ) -> LocalReader:
+        """Load a model from a folder or from the Hugging Face hub.
+
+        Nothing but safetensors, a tokenizer and configurations is read; no code of the
+        checkpoint's is run.
+
+        Args:
+            name_or_path: "nano" (shipped with OptiMem), a folder, or a name on the hub.
+            device: where it runs; a GPU if there is one, else the CPU.
+            dtype: torch data type; "auto" takes the checkpoint's.
+            precision: see `LocalReader`.
+            batch: see `LocalReader`.
+
+        Raises:
+            ReaderError: it cannot be loaded; the message lists what can.
+        """
+        checkpoint = load_checkpoint(name_or_path, device, dtype)
+        return cls(checkpoint, precision=precision, batch=batch)
+
+    def open(self, store: Store, scope: Scope, style: PageStyle, image: Image) -> VisionSession:
+        """This reader's view of one session; `Memory.context` calls it."""
+        return VisionSession(self, store, scope, style, image)
+
+    # Reading back
+
+    def read(
+        self,
+        page: Page,
+        tier: Tier = Tier.BASE,
+        *,
+        prompt: str | None = None,
+        style: PageStyle | None = None,
+        max_tokens: int = 4096,
+    ) -> str:
+        """What the model reads on a page.
+
+        Args:
+            page: a sealed page.
+            tier: the mode in which it is shown.
+            prompt: what is asked; the model's own words for reading a page by default. With
+                GOT-OCR2, `part_prompt` asks for a box or a colour.
+            style: how pages are drawn.
+            max_tokens: longest answer.
+
+        Raises:
+            InputError: the model does not read that mode.
+            ReaderError: the model failed.
+        """
+        words = self.encoder.reading if prompt is None else prompt
+        row = self._row(self.write.question(self.picture(page, tier, style), words))
+        inputs = self.inputs([row])
+        room = (self.profile.window or max_tokens + len(row.ids)) - len(row.ids)
+        with torch.inference_mode():
+            ids = self.model.generate(
+                **inputs,
+                max_new_tokens=max(min(max_tokens, room), 1),
+                do_sample=False,
+                no_repeat_ngram_size=_LOOP_GUARD,
+                eos_token_id=self._stops,
+                pad_token_id=self._pad,
+            )
+        text: str = self.tokenizer.decode(ids[0, len(row.ids) :], skip_special_tokens=True)
+        return text.strip()
+
+    # Positions, counted with the model's own tokenizer: what `Profile.counter` asks for
+
+    def text(self, text: str) -> int:
+        """Positions of a line of text beside pages."""
+        return len(self.write.line(text).ids)
+
+    def turn(self, turn: Turn) -> int:
+        """Positions of a whole message, its images included."""
+        return sum(len(piece.ids) for piece in self.write.turn(turn))
+
+    def tools(self, tools: Sequence[Mapping[str, Json]]) -> int:
+        """Positions of tool schemas."""
+        return sum(len(piece.ids) for piece in self.write.tools(tools))
+
+    def frame(self, *, has_system: bool, has_pages: bool) -> int:
+        """Positions of what stands around everything else."""
+        pieces = [self.write.start(has_system), self.write.answer()]
+        if has_pages:
+            pieces += [self.write.open_block(), self.write.close_block()]
+        return sum(len(piece.ids) for piece in pieces)
+
+    # Vision tokens
+
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the encoder's weights."""
+        return weights_hash(self.model)
+
+    def key(self, name: str, tier: Tier) -> TokenKey:
+        """What the vision tokens of an image (its hash) in a mode are stored under."""
+        return TokenKey(self.encoder.name, self.weights, tier, name, self._precision)
+
+    def shape(self, tier: Tier) -> tuple[int, int, int]:
+        """Of an image's vision tokens: planes, placeholders, width."""
+        count = sum(part for part in self.encoder.layouts[tier] if isinstance(part, int))
+        return self.encoder.planes, count, self.model.get_input_embeddings().embedding_dim
+
+    def picture(self, page: Page, tier: Tier, style: PageStyle | None = None) -> Picture:
+        """A page to be encoded; it is drawn in each size that the mode needs."""
+        return Picture(page.hash, tier, lambda view: page_pixels(page, view, style)[None])
+
+    def encode(self, pictures: Mapping[TokenKey, Picture]) -> Iterator[tuple[TokenKey, Tensor]]:
+        """Vision tokens (planes, placeholders, width) of each picture, a batch at a time.
+
+        Raises:
+            InputError: a picture of another size than its mode's.
+            ReaderError: the model ran out of memory, or gave tokens of another shape.
+        """
+        ordered = sorted(pictures.items(), key=lambda item: item[0].tier)
+        for tier, group in groupby(ordered, key=lambda item: item[0].tier):
+            while items := list(islice(group, self._batch)):
+                found = self._encode([picture for _, picture in items], tier)
+                self.work["encoded"] += len(items)
+                yield from zip((key for key, _ in items), found, strict=True)
+
+    def placed(self, piece: Piece, start: int, tokens: Tensor) -> Placed:
+        """Where an image's tokens stand in a prompt that goes on with `piece` at `start`."""
+        if piece.picture is None:
+            raise InputError("a piece of text has no place for vision tokens")
+        token = self.model.config.image_token_id
+        places = [start + n for n, each in enumerate(piece.ids) if each == token]
+        key = str(self.key(piece.picture.name, piece.picture.tier))
+        return Placed(key, piece.picture.tier, places[0], places[-1] + 1, tokens)
+
+    def inputs(self, rows: Sequence[Row]) -> ModelInputs:
+        """Prompts as the model takes them."""
+        return ModelInputs(self.encoder, rows, self._pad)
+
+    def _row(self, pieces: Iterator[Piece]) -> Row:
+        ids: list[int] = []
+        images: list[Placed] = []
+        for piece in pieces:
+            if piece.picture is not None:
+                key = self.key(piece.picture.name, piece.picture.tier)
+                ((_, tokens),) = self.encode({key: piece.picture})
+                kept = unpack(pack(tokens, key), key, self.shape(key.tier))
+                images.append(self.placed(piece, len(ids), kept))
+            ids += piece.ids
+        return Row(tuple(ids), tuple(images), ())
+
+    def _encode(self, pictures: Sequence[Picture], tier: Tier) -> Tensor:
+        views = []
+        for view in self.encoder.views(tier):
+            drawn = [torch.from_numpy(np.ascontiguousarray(p.draw(view))) for p in pictures]
+            wrong = [p for p in drawn if p.shape[1:] != (view.side, view.side)]
+            if wrong:
+                raise InputError(
+                    f"{tuple(wrong[0].shape[1:])} pixels are no {view.label} image:"
+                    f" that has {view.side} x {view.side}"
+                )
+            views.append(torch.stack([p.expand(3, -1, -1) for p in drawn]))
+        try:
+            with torch.inference_mode():
+                tokens = self.encoder.encode(views, tier)
+        except torch.OutOfMemoryError as error:
+            raise ReaderError(
+                f"no memory for {len(pictures)} {tier.label} pages at once: load the reader with"
+                f" a smaller batch than {self._batch} ({error})"
+            ) from None
+        if tuple(tokens.shape[1:]) != self.shape(tier):
+            raise ReaderError(
+                f"{self.encoder.name} gave {tuple(tokens.shape[1:])} for a {tier.label} page,"
+                f" not {self.shape(tier)}: its configuration does not fit its code"
+            )
+        return tokens
+
+    def _image_cost(self, width: int, height: int, *, mode: Tier | None = None) -> ImageCost:
+        tier = self.write.image_tier(width, height) if mode is None else mode
+        return ImageCost(len(self.write.image_ids(tier)), (tier.side, tier.side))
+
+    @property
+    def _pad(self) -> int:
+        return next((i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id) if i), 0)
+
+    @property
+    def _stops(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's and the one that ends a message."""
+        behind = self.write.frames.roles["assistant"][1]
+        ends = self.tokenizer(behind, add_special_tokens=False)["input_ids"][:1]
+        special = set(self.tokenizer.all_special_ids)
+        stops = {self.tokenizer.eos_token_id, *(i for i in ends if i in special)}
+        return sorted(i for i in stops if i is not None)
+
+
+def _window(config: Any) -> int | None:
+    """Most positions that the decoder was made for."""
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if window is None else int(window)
