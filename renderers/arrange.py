@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,23 +61,19 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
         fonts: files to try first for what no shipped font has; those of the environment
             and of fontconfig follow. None leaves hex boxes.
     """
+    # Most rows are ASCII: each character is a cell, and all rows are looked up at once.
+    length = len(page.rows)
+    text = "".join([row[:COLUMNS].ljust(COLUMNS) for row in page.rows])  # a last blank may be cut
+    slots = atlas.slots(np.frombuffer(text.encode("ascii", "replace"), np.uint8))
     codes = np.zeros((ROWS, COLUMNS), np.intp)
-    bands = _bands(page)  # (characters,)
+    codes[:length] = atlas.codes(slots, _cell_bands(page)).reshape(length, COLUMNS)
+    if page.text.isascii():
+        return Arrangement(codes)
     wide = _Rows(page, atlas, fonts)
-    start = 0
-    for number, row in enumerate(page.rows):
-        stop = start + len(row)
-        paper = bands[start:stop]
-        if row.isascii():
-            slots = atlas.slots(points(row))  # (characters,)
-        else:
-            slots, paper = wide.spread(number, paper)  # (cells,)
-        # A row's last blank may stand behind the edge.
-        cells = atlas.codes(slots, paper)[:COLUMNS]
+    for number, slots, bands in wide.rows(_character_bands(page)):
+        cells = atlas.codes(slots, bands)[:COLUMNS]
+        codes[number] = bands[-1]  # the band goes on to the edge
         codes[number, : len(cells)] = cells
-        if len(cells) < COLUMNS and len(cells):  # the band goes on to the edge
-            codes[number, len(cells) :] = paper[-1]
-        start = stop
     pieces = (
         Placement(row, column, int(codes[row, column]) % len(PAPERS), piece)
         for row, column, piece in wide.pieces
@@ -95,8 +91,8 @@ class _Rows:
     def __init__(self, page: Page, atlas: Atlas, fonts: Sequence[Path] | None) -> None:
         self.pieces: list[tuple[int, int, Piece]] = []
         self._numbers = [number for number, row in enumerate(page.rows) if not row.isascii()]
-        if not self._numbers:
-            return
+        starts = [0, *accumulate(map(len, page.rows))]
+        self._starts = [starts[number] for number in self._numbers]  # in the page's text
         # No cluster crosses a line break.
         self._text = "".join(f"{page.rows[number]}\n" for number in self._numbers)
         self._ends = np.cumsum([len(page.rows[number]) + 1 for number in self._numbers]).tolist()
@@ -115,33 +111,33 @@ class _Rows:
         if fonts is not None and boxes:
             self._add_foreign(boxes, tuple(fonts))
 
-    def spread(self, number: int, paper: Codes) -> tuple[Codes, Codes]:
-        """Slots and bands of a row's cells, from the bands of its characters."""
-        index = self._numbers.index(number)
-        end = self._ends[index] - 1
-        row = slice(end - len(paper), end)
-        cells, columns, slots = self._cells[row], self._columns[row], self._slots[row]
-        spread = np.zeros((2, int(cells.sum())), np.intp)
-        for half in (0, 1):
-            there = cells > half
-            at = columns[there] + half
-            spread[0, at] = np.where(slots[there] > 0, slots[there] + half, 0)
-            spread[1, at] = paper[there]
-        return spread[0], spread[1]
+    def rows(self, bands: Codes) -> Iterator[tuple[int, Codes, Codes]]:
+        """Number of each row, and the slots and bands of its cells, from those of characters."""
+        begin = 0
+        for number, start, end in zip(self._numbers, self._starts, self._ends, strict=True):
+            row = slice(begin, end - 1)
+            paper = bands[start : start + end - 1 - begin]
+            cells, columns, slots = self._cells[row], self._columns[row], self._slots[row]
+            spread = np.zeros((2, int(cells.sum())), np.intp)
+            for half in (0, 1):
+                there = cells > half
+                at = columns[there] + half
+                spread[0, at] = np.where(slots[there] > 0, slots[there] + half, 0)
+                spread[1, at] = paper[there]
+            yield number, spread[0], spread[1]
+            begin = end
 
     def _order(self, page: Page) -> str:
         """Reorder the rows that need it; returns all rows with their brackets turned."""
         from optimem.renderers.shaping import order_row
 
-        begins = [span.start for span in page.spans]
-        stops = np.cumsum([len(row) for row in page.rows]).tolist()
+        turns = [span.start for span in page.spans]
         shown = []
-        for number, end in zip(self._numbers, self._ends, strict=True):
+        for number, start, end in zip(self._numbers, self._starts, self._ends, strict=True):
             row = page.rows[number]
             if _RIGHT_TO_LEFT.search(row):
                 here = slice(end - 1 - len(row), end - 1)
-                start = stops[number] - len(row)
-                inside = [at - start for at in begins if start < at < stops[number]]
+                inside = [at - start for at in turns if start < at < start + len(row)]
                 order = order_row(row, self._cells[here].tolist(), [0, *inside])
                 self._columns[here], self._levels[here] = order.columns, order.levels
                 row = order.shown
@@ -171,8 +167,19 @@ class _Rows:
             self._add(stretch[0][0], stretch[-1][0] + 1, stretch[0][1])
 
 
-def _bands(page: Page) -> Codes:
-    """The band behind each character of the page's text."""
+def _cell_bands(page: Page) -> Codes:
+    """The band of each cell of a page's rows, as if all were ASCII: (rows * 128,)."""
+    ends = [*accumulate(map(len, page.rows))]
+    starts = []  # the cell at which each span starts
+    for span in page.spans:
+        row = min(bisect_right(ends, span.start), len(ends) - 1)
+        starts.append(row * COLUMNS + span.start - ends[row] + len(page.rows[row]))
+    lengths = np.diff([*starts, len(ends) * COLUMNS])
+    return np.repeat([_BANDS[span.role] for span in page.spans], lengths)
+
+
+def _character_bands(page: Page) -> Codes:
+    """The band of each character of a page's text."""
     bands = np.zeros(len(page.text), np.intp)
     for span in page.spans:
         bands[span.start : span.stop] = _BANDS[span.role]

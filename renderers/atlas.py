@@ -32,6 +32,7 @@ from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
 Fade = Literal["native", "area"]
 Codes = npt.NDArray[np.intp]
 Pixels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.unsignedinteger[Any]]
 
 ATLAS_FILE = FOLDER / "atlas.npz"
 PAPERS = (255, 238, 221, 204)
@@ -89,7 +90,7 @@ class Atlas:
             return LATE[self._late_fonts[late]]
         return DRAWN[self._drawn_fonts[np.searchsorted(self._drawn, codepoint)]]
 
-    def widths(self, codepoints: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    def widths(self, codepoints: Points) -> npt.NDArray[np.uint8]:
         """Cells that each code point takes: 1 or 2."""
         return self._widths[_checked(codepoints)]
 
@@ -110,7 +111,7 @@ class Atlas:
         """What of a text must be drawn in one piece, in order."""
         return [] if text.isascii() else self._clusters.find(text, points(text))
 
-    def slots(self, codepoints: npt.NDArray[np.uint32]) -> Codes:
+    def slots(self, codepoints: Points) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
         return self._slots[_checked(codepoints)].astype(np.intp)
 
@@ -263,7 +264,7 @@ def _columns(ink: Pixels, cell: Cell, element: npt.DTypeLike) -> npt.NDArray[Any
     return rows.view(element).reshape(cell[1], -1)
 
 
-def _checked(codepoints: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+def _checked(codepoints: Points) -> Points:
     """Refuse numbers beyond Unicode, which would read beyond the tables."""
     if codepoints.size and int(codepoints.max()) >= _CODEPOINTS:
         raise InputError(f"{int(codepoints.max()):#x} is no Unicode code point")

@@ -28,6 +28,7 @@ from optimem.renderers.atlas import ATLAS_FILE, PAPERS
 from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.glyphs import (
     BOLD,
+    Pixels,
     code_points,
     draw,
     draw_label,
@@ -36,7 +37,7 @@ from optimem.renderers.glyphs import (
     version,
     within,
 )
-from optimem.renderers.typefaces import DRAWN, LATE, Typeface
+from optimem.renderers.typefaces import DRAWN, LATE, Cell, Typeface
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -68,6 +69,17 @@ NARROWED: Ranges = ((0x2000, 0x2BFF), *LATIN[-2:])  # what is taken from the pro
 CJK_FORMS: Ranges = ((0x3000, 0x30FF), (0x31F0, 0x31FF), (0xFE30, 0xFE4F), (0xFF00, 0xFFEF))
 HANGUL: Ranges = ((0x3131, 0x318E), (0xAC00, 0xD7A3))
 CONFUSED = "l0"  # OCR engines read JetBrains Mono's as L and 8: the next font has better ones
+SKINS: Ranges = ((0x1F3FB, 0x1F3FF),)  # they colour the emoji before them
+
+# At 4 x 8 pixels OCR engines read these better in DejaVu Sans Mono, some of them with stems on
+# whole pixels, and two only when hinted by hand: ink from row 2 on.
+TINY = (4, 8)
+TINY_PLAIN, TINY_SNAPPED = "#", "123456789|"
+TINY_BY_HAND = {
+    "0": ((7, 11, 7, 0), (10, 0, 10, 0), (11, 3, 12, 0), (10, 0, 10, 0), (7, 11, 7, 0)),
+    '"': ((9, 2, 9, 0), (9, 2, 9, 0), (4, 0, 4, 0)),
+}
+
 JOINERS: Ranges = ((0x20, 0x20), (0x200C, 0x200D), (0x25CC, 0x25CC))  # needed for shaping
 SCRIPTS: dict[str, Ranges] = {
     "Arabic": ((0x600, 0x6FF), (0x750, 0x77F), (0x8A0, 0x8FF), (0xFB50, 0xFDFF), (0xFE70, 0xFEFE)),
@@ -120,7 +132,9 @@ def write_subsets(folders: list[Path]) -> None:
         mapped = set(font.getBestCmap() or ())
         wanted = {point for point in mapped - taken if _wanted(typeface, point)}
         taken |= wanted
-        if typeface.name == "NotoEmoji":
+        if typeface.name == "DejaVuSansMono":
+            wanted |= {ord(character) for character in TINY_PLAIN + TINY_SNAPPED}
+        elif typeface.name == "NotoEmoji":
             wanted = mapped - set(range(0x20))  # sequences are made of anything
         elif typeface.shaped:
             wanted |= {point for point in mapped if within(point, JOINERS)}
@@ -179,14 +193,23 @@ def build_atlas() -> dict[str, npt.NDArray[np.generic]]:
         slots = [np.zeros((1, cell[1], cell[0]), np.uint8)]
         for point, cells in zip(points, widths, strict=True):
             if cells:
-                if point in _PICTURES:
-                    glyph = draw_label(DRAWN[0], _PICTURES[point], cell)
-                else:
-                    glyph = draw(chosen[point][0], point, cell, cells)  # (h, cells * w)
+                glyph = _draw(chosen[point][0], point, cell, cells)  # (h, cells * w)
                 slots.append(glyph.reshape(cell[1], cells, cell[0]).swapaxes(0, 1))
         ink = np.concatenate(slots).reshape(len(slots[0]) * int(ends[-1]), -1)  # (n, h * w)
         arrays[f"{cell[0]}x{cell[1]}"] = ink[:, ::2] << 4 | ink[:, 1::2]
     return arrays | {"key": np.array(_key(arrays))}
+
+
+def _draw(typeface: Typeface, point: int, cell: Cell, cells: int) -> Pixels:
+    """Draw a glyph of the atlas: ink 0..15, (h, cells * w)."""
+    if point in _PICTURES:
+        return draw_label(DRAWN[0], _PICTURES[point], cell)
+    if cell == TINY and chr(point) in TINY_BY_HAND:
+        rows = np.array(TINY_BY_HAND[chr(point)], np.uint8)
+        return np.pad(rows, ((2, TINY[1] - 2 - len(rows)), (0, 0)))
+    if cell == TINY and chr(point) in TINY_PLAIN + TINY_SNAPPED:
+        return draw(DRAWN[1], point, cell, cells, snap=chr(point) in TINY_SNAPPED)
+    return draw(typeface, point, cell, cells)
 
 
 def _late(drawn: Iterable[int]) -> dict[str, npt.NDArray[np.generic]]:
@@ -197,7 +220,7 @@ def _late(drawn: Iterable[int]) -> dict[str, npt.NDArray[np.generic]]:
         for point in code_points(typeface):
             if point in taken or point in fonts or not _wanted(typeface, point):
                 continue
-            if is_visible(typeface, point) or unicodedata.category(chr(point))[0] == "M":
+            if is_visible(typeface, point) or (typeface.shaped and _is_mark(point)):
                 fonts[point] = index
     points = sorted(fonts)
     marks = [p for p in sorted(taken | set(points)) if _joins(p)]
@@ -227,8 +250,12 @@ def _wanted(typeface: Typeface, point: int) -> bool:
     if typeface.name == "NotoSans":
         return _joins(point) and within(point, LATIN)
     if typeface.name == "NotoEmoji":
-        return 0x1F000 <= point < 0x1FB00 and not 0x1F3FB <= point <= 0x1F3FF
+        return kind[0] != "M" and 0x2000 <= point < 0x1FB00 and not within(point, SKINS)
     return within(point, SCRIPTS[typeface.name.removeprefix("NotoSans")])
+
+
+def _is_mark(point: int) -> bool:
+    return unicodedata.category(chr(point))[0] == "M"
 
 
 def _joins(point: int) -> bool:

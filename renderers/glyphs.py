@@ -25,6 +25,7 @@ from optimem.renderers.typefaces import DRAWN, LATE, Cell, Typeface
 Pixels = npt.NDArray[np.uint8]
 
 BOLD = 0.7  # exponent of coverage: below 1 strokes gain weight
+LOWEST = 0.85  # and made lower by this much at most, so that marks fit
 WIDEST = 1.4  # a word is stretched by this much at most, to fill its cells
 
 # Pieces that continue in the next cell: they are cut at the cell's edge, never moved.
@@ -38,6 +39,7 @@ TALLER = 1.04  # how much joined pieces are stretched, to reach the cell's edge 
 _NO_HINTING = FT_LOAD_FLAGS["FT_LOAD_NO_HINTING"]
 _LIGHT = FT_LOAD_TARGETS["FT_LOAD_TARGET_LIGHT"]
 _RENDER = FT_LOAD_FLAGS["FT_LOAD_RENDER"]
+_SNAP = FT_LOAD_FLAGS["FT_LOAD_FORCE_AUTOHINT"] | FT_LOAD_TARGETS["FT_LOAD_TARGET_NORMAL"]
 
 _INK = np.round(15 * (np.arange(256) / 255) ** BOLD).astype(np.uint8)  # by coverage
 _LOCK = threading.RLock()  # a face keeps its size and its last glyph: one thread at a time
@@ -74,7 +76,15 @@ def find_typeface(point: int) -> Typeface | None:
     return next((font for font in (*DRAWN, *LATE) if has_glyph(font, point)), None)
 
 
-def draw(typeface: Typeface, point: int, cell: Cell, cells: int, *, low: float = 1.0) -> Pixels:
+def draw(
+    typeface: Typeface,
+    point: int,
+    cell: Cell,
+    cells: int,
+    *,
+    low: float = 1.0,
+    snap: bool = False,
+) -> Pixels:
     """Draw one glyph.
 
     Ordinary glyphs leave the top row clear, so that lines never touch: one that is too
@@ -87,6 +97,7 @@ def draw(typeface: Typeface, point: int, cell: Cell, cells: int, *, low: float =
         cell: size of one cell.
         cells: how many it fills, 1 or 2.
         low: how much lower than usual to draw it.
+        snap: whether its stems are moved to whole columns of pixels, not to rows alone.
 
     Returns:
         Ink 0..15, (h, cells * w).
@@ -94,7 +105,7 @@ def draw(typeface: Typeface, point: int, cell: Cell, cells: int, *, low: float =
     width, height = cell[0] * cells, cell[1]
     joined = within(point, JOINED)
     with _LOCK:
-        glyph = _load(typeface, point, cell, low=TALLER if joined else low)
+        glyph = _load(typeface, point, cell, low=TALLER if joined else low, snap=snap)
         if not joined:
             narrow = 1.0
             for _ in range(4):  # hinting moves edges, so one correction may not be enough
@@ -103,9 +114,9 @@ def draw(typeface: Typeface, point: int, cell: Cell, cells: int, *, low: float =
                     break
                 narrow *= min(1.0, 64 * width / (box.xMax - box.xMin))
                 low *= min(1.0, (height - 1) / rows)
-                glyph = _load(typeface, point, cell, narrow, low)
+                glyph = _load(typeface, point, cell, narrow, low, 0, snap)
             if shift := _shift(glyph, width, cells, narrowed=narrow < 1):
-                glyph = _load(typeface, point, cell, narrow, low, shift)
+                glyph = _load(typeface, point, cell, narrow, low, shift, snap)
         top = typeface.baseline(cell) - glyph.bitmap_top
         if not joined:
             top = max(1, min(top, height - glyph.bitmap.rows))
@@ -131,8 +142,9 @@ def draw_word(
 ) -> Pixels:
     """Draw a shaped word so that it fills its cells.
 
-    It is squeezed or stretched across, and made lower only where marks would leave the
-    cell. All words of a font share one baseline.
+    It is squeezed or stretched across. Where marks would leave the cell it is made a little
+    lower, then loses outer rows: at small sizes that hurts less than flat letters. All
+    words of a font share one baseline.
 
     Args:
         typeface: the font that the glyphs are numbered in.
@@ -151,15 +163,15 @@ def draw_word(
     with _LOCK:
         word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
         for _ in range(3):
-            if word.shape[1] <= width and word.shape[0] < height:
+            if word.shape[1] <= width and (word.shape[0] < height or low == LOWEST):
                 break
             narrow *= min(1.0, width / word.shape[1])
-            low *= min(1.0, (height - 1) / word.shape[0])
+            low = max(LOWEST, low * min(1.0, (height - 1) / word.shape[0]))
             word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
-    word = word[: height - 1, :width]
+    word, cut = _cropped(word[:, :width], height - 1)
     left += round((width - natural * narrow) / 2)
     left = max(0, min(left, width - word.shape[1]))
-    top = max(1, min(typeface.baseline(cell) - top, height - word.shape[0]))
+    top = max(1, min(typeface.baseline(cell) - top + cut, height - word.shape[0]))
     ink = np.zeros((height, width), np.uint8)
     ink[top : top + word.shape[0], left : left + word.shape[1]] = _INK[word]
     return ink
@@ -200,6 +212,7 @@ def _load(
     narrow: float = 1.0,
     low: float = 1.0,
     shift: int = 0,
+    snap: bool = False,
 ) -> freetype.GlyphSlot:
     """Render a glyph at a cell's size, scaled on both axes, then moved `shift` / 64 pixels."""
     face = _face(typeface)
@@ -208,7 +221,7 @@ def _load(
     face.set_char_size(round(em * narrow), round(em * low), 72, 72)
     face.set_transform(_IDENTITY, freetype.Vector(shift, 0))
     # Light hinting snaps to rows only. Joined pieces must meet, so they are not hinted.
-    hinting = _NO_HINTING if joined else _LIGHT
+    hinting = _NO_HINTING if joined else _SNAP if snap else _LIGHT
     face.load_char(chr(point), _RENDER | hinting)
     return face.glyph
 
@@ -240,6 +253,17 @@ def _draw_glyphs(
         place = word[high - top :, at - left :][: part.shape[0], : part.shape[1]]
         np.maximum(place, part, out=place)
     return word, left, high
+
+
+def _cropped(word: Pixels, height: int) -> tuple[Pixels, int]:
+    """A word without its emptiest outer rows, and how many went from the top."""
+    cut = 0
+    while len(word) > height:
+        if int(word[0].sum()) < int(word[-1].sum()):
+            word, cut = word[1:], cut + 1
+        else:
+            word = word[:-1]
+    return word, cut
 
 
 def _shift(glyph: freetype.GlyphSlot, width: int, cells: int, *, narrowed: bool) -> int:

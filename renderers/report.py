@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from optimem.renderers.atlas import load_atlas
 from optimem.renderers.clusters import EMOJI
 from optimem.renderers.typefaces import LATE
 from optimem.values import Page
+
+_UNSEEN = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef\U0001f3fb-\U0001f3ff\u17b4\u17b5]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,8 @@ class PageReport:
         foreign: by font file, what a font beyond the shipped ones drew.
         boxes: what no font has: drawn as a hex box.
         pictures: control pictures; they stand for the control characters of the log.
-        unseen: what has no ink of its own and only changes its neighbours: variation
-            selectors and joiners within a cluster.
+        unseen: what has no ink of its own and only changes its neighbours: joiners, tags,
+            variation selectors and skin tones within a cluster.
     """
 
     glyphs: Mapping[str, str]
@@ -75,11 +78,8 @@ def report_page(page: Page, fonts: Sequence[Path] | None = ()) -> PageReport:
 
 
 def _is_unseen(character: str) -> bool:
-    return (
-        unicodedata.category(character) == "Cf"
-        or 0xFE00 <= ord(character) < 0xFE10
-        or (0xE0100 <= ord(character) < 0xE01F0)
-    )
+    """Joiners, tags, selectors, skin tones (emoji are black), two Khmer vowels for sorting."""
+    return unicodedata.category(character) == "Cf" or bool(_UNSEEN.match(character))
 
 
 def _sorted(groups: Mapping[str, set[str]]) -> dict[str, str]:

@@ -74,8 +74,8 @@ def _script(name: str, above: float = 0.9, below: float = 0.4) -> Typeface:
 
 LATE = (
     Typeface("NotoSans"),  # combining marks alone
-    Typeface("DroidSansFallback", em=1.06, above=0.8, below=0.12),
-    Typeface("NotoSansKR", em=1.06, above=0.8, below=0.12),
+    Typeface("DroidSansFallback", em=1.125, above=0.8, below=0.12),
+    Typeface("NotoSansKR", em=1.125, above=0.8, below=0.12),
     Typeface("NotoEmoji", em=1.0, above=0.9, below=0.2),
     _script("Arabic", 0.8, 0.4),
     _script("Hebrew", 0.8, 0.24),
