@@ -280,10 +280,16 @@ def _scan(word: str) -> tuple[tuple[tuple[int, int, str], ...], int] | None:
     if not opening and not _HINT.search(word):
         return None
     found: list[tuple[int, int, str]] = []
-    for match in _IN_WORD.finditer(word):
-        exact = match[0].rstrip(".,:!?*")
-        if len(exact) > 2 or not exact.isascii():
-            found.append((match.start(), match.start() + len(exact), match.lastgroup or ""))
+    bare = word.strip(".,:!?*()[]")
+    if bare.isdecimal():  # found by the pattern too, but by its last alternatives
+        if len(bare) > 2:
+            start = word.index(bare)
+            found.append((start, start + len(bare), "number"))
+    else:
+        for match in _IN_WORD.finditer(word):
+            exact = match[0].rstrip(".,:!?*")
+            if len(exact) > 2 or not exact.isascii():
+                found.append((match.start(), match.start() + len(exact), match.lastgroup or ""))
     return (tuple(found), opening.start() if opening else -1) if found or opening else None
 
 
