@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 
 from optimem.errors import ReaderError
 from optimem.vision.chat import InternVL, Llava, QwenVL, SmolVLM
@@ -133,14 +134,9 @@ def load_checkpoint(name_or_path: str, device: str | None, dtype: Any) -> Checkp
         raise ReaderError(
             f"{name_or_path} has no .safetensors files: pickled weights are not loaded"
         )
-    if not (folder / "tokenizer.json").exists():
-        raise ReaderError(f"{name_or_path} has no tokenizer.json")
+    tokenizer = _load_tokenizer(folder)
     model = _load_model(family, folder, config, dtype)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-    template = folder / "chat_template.json"  # where processors kept it before 2025
-    if tokenizer.chat_template is None and template.exists():
-        tokenizer.chat_template = _read_json(template).get("chat_template")
     frames = family.frames or find_frames(tokenizer)
     return Checkpoint(folder.name, family.encoder(model), tokenizer, frames)
 
@@ -196,6 +192,19 @@ def _family(config: Mapping[str, Any], name: str) -> Family:
     raise ReaderError(f"{name} says that it is {found}, which takes no pages here. Use {known}")
 
 
+def _load_tokenizer(folder: Path) -> Any:
+    if not (folder / "tokenizer.json").exists():
+        raise ReaderError(f"{folder} has no tokenizer.json")
+    try:
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # tokenizers raises nothing narrower on damaged files
+        raise ReaderError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
+    template = folder / "chat_template.json"  # where processors kept it before 2025
+    if tokenizer.chat_template is None and template.exists():
+        tokenizer.chat_template = _read_json(template).get("chat_template")
+    return tokenizer
+
+
 def _load_model(family: Family, folder: Path, config: dict[str, Any], dtype: Any) -> Any:
     kind = getattr(transformers, family.model)
     try:
@@ -208,7 +217,7 @@ def _load_model(family: Family, folder: Path, config: dict[str, Any], dtype: Any
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ReaderError(f"{folder} cannot be loaded as {family.title}: {error}") from None
     unexpected = [k for k in report["unexpected_keys"] if not re.fullmatch(family.unused, k)]
     for trouble, keys in (("missing", report["missing_keys"]), ("unknown", unexpected)):
