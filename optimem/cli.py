@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from optimem.errors import InputError, NotFoundError, OptiMemError
+from optimem.errors import InputError, NotFoundError, OptiMemError, StoreError
 
 app = typer.Typer(
     name="optimem",
@@ -245,6 +245,10 @@ def forget(
     before: Annotated[str, typer.Option("--before", help="All turns in front of this id.")] = "",
     whole: Annotated[bool, typer.Option("--session", help="The whole session.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    verify: Annotated[
+        list[str] | None,
+        typer.Option("--verify", metavar="TEXT", help="Fail if this text still stands anywhere."),
+    ] = None,
     store: StoreOption = "",
     namespace: NamespaceOption = "default",
     as_json: JsonOption = False,
@@ -256,6 +260,9 @@ def forget(
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Forget for good in session {session!r}?", abort=True, err=True)
         receipt = memory.forget(turns or (), before=before or None, session=whole)
+        for text in verify or ():
+            if places := memory.traces(text):
+                raise StoreError(f"forgotten, but {text!r} still stands in: {', '.join(places)}")
     if as_json:
         _print_json(dataclasses.asdict(receipt))
     else:

@@ -36,7 +36,7 @@ from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
-from optimem.values import Entry, Json, Page, Scope, Turn
+from optimem.values import Entry, Json, Page, Scope, Turn, dump_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,9 @@ class Memory:
             if session:
                 ids = [entry.turn.id for entry in self.store.entries(self.scope)]
                 pages = len(self._ledger.pages)
-                return Receipt(self.store.drop(self.scope), pages, _ids_hash(ids))
+                dropped = self.store.drop(self.scope)
+                self.store.purge()
+                return Receipt(dropped, pages, _ids_hash(ids))
             while True:
                 wanted = {self._position(turn_id) for turn_id in turns}
                 if before is not None:
@@ -325,8 +327,21 @@ class Memory:
                     self.scope, positions, kept, index_entries(entries), seen
                 )
                 if removed is not None:
+                    self.store.purge()
                     return Receipt(removed, pages, _ids_hash(ids))
                 self._ledger.sync()  # others changed the session meanwhile
+
+    def traces(self, text: str) -> list[str]:
+        """Where a text still stands in what is stored of the session; empty once forgotten.
+
+        Looks at every row and key, decompressed, and at the bytes of SQLite's files.
+        """
+        quoted = dump_json(text)[1:-1]
+        spellings = {text.encode("utf-8", "surrogatepass"), quoted.encode()}
+        spellings.add(dump_json(quoted)[1:-1].encode())  # JSON within JSON: arguments of calls
+        found = self.store.stored(self.scope)
+        places = (place for place, data in found if any(part in data for part in spellings))
+        return list(dict.fromkeys(places))
 
     def rewind(self, to: str) -> None:
         """Drop every turn behind this one; raises NotFoundError."""
@@ -339,6 +354,7 @@ class Memory:
                 postings = index_entries(self.store.entries(self.scope, length, seen.indexed))
                 kept = self._untouched_pages(length)
                 if self.store.rewind(self.scope, length, kept, postings, seen):
+                    self.store.purge()
                     return
                 self._ledger.sync()  # others changed the session meanwhile
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio as asyncio_redis
 import servers
 
 from optimem import Memory
@@ -243,7 +244,7 @@ def test_a_client_that_decodes_is_refused(redis_url: str) -> None:
 
 
 def test_an_asynchronous_client_that_decodes_is_refused(redis_url: str) -> None:
-    client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
+    client = asyncio_redis.Redis.from_url(redis_url, decode_responses=True)
     with pytest.raises(StoreError, match="decode_responses"):
         AsyncRedisStore(client)
 

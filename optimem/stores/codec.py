@@ -8,7 +8,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import get_args
 
@@ -169,6 +169,21 @@ def decode_plan(line: str | bytes) -> Plan:
         if plan.to_json() != text:
             raise ValueError("not as it was written")
         return plan
+
+
+def readable(data: bytes) -> bytes:
+    """A stored value decompressed; one that is not compressed as it is."""
+    if data[:1] == _DEFLATED:
+        with suppress(zlib.error):
+            return zlib.decompress(data[1:])
+    return data
+
+
+def readable_record(data: bytes) -> bytes:
+    """A record with its message decompressed."""
+    with _refusing("a turn"):
+        message = 12 + struct.unpack_from("<I", data, 8)[0]
+        return data[:message] + readable(data[message:])
 
 
 def encode_name(name: str) -> bytes:

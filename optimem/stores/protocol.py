@@ -195,6 +195,17 @@ class Store(Protocol):
         """Bytes by kind: log, pages, blobs."""
         ...
 
+    def purge(self) -> None:
+        """Take what was deleted out of the home's files too, as far as it has a hand in them."""
+        ...
+
+    def stored(self, scope: Scope) -> Iterable[tuple[str, bytes]]:
+        """All that is kept of a session, decompressed, each with the name of its place.
+
+        Where the home is a file, that file's bytes are among it, as they are.
+        """
+        ...
+
     def close(self) -> None:
         """Release files and connections; safe to call twice."""
         ...

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from optimem.errors import MissingExtraError, StoreError
-from optimem.stores.redis_steps import Call, Command, Life, RedisSteps, Steps
+from optimem.stores.redis_steps import Call, Command, Everywhere, Life, RedisSteps, Steps
 from optimem.stores.redis_url import Address
 from optimem.values import Entry, Scope
 
@@ -125,10 +125,15 @@ class RedisStore(_Connected):
                 pipeline.execute_command(*_wire(command))
             replies: list[Any] = pipeline.execute()
             return replies
+        (command,) = commands
+        if isinstance(command, Everywhere):
+            options = _everywhere(client)
+            reply = client.execute_command(*command.words, **options)
+            return [list(reply.values()) if options else [reply]]
         try:
-            return [client.execute_command(*_wire(commands[0]))]
+            return [client.execute_command(*_wire(command))]
         except NoScriptError:
-            return [client.execute_command(*_wire(commands[0], whole=True))]
+            return [client.execute_command(*_wire(command, whole=True))]
 
     state = _blocking(RedisSteps.state)
     sessions = _blocking(RedisSteps.sessions)
@@ -152,6 +157,8 @@ class RedisStore(_Connected):
     completions = _blocking(RedisSteps.completions)
     postings = _blocking(RedisSteps.postings)
     size = _blocking(RedisSteps.size)
+    purge = _blocking(RedisSteps.purge)
+    stored = _blocking(RedisSteps.stored)
 
     def entries(self, scope: Scope, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
         """Turns by position, oldest first, read as they are asked for."""
@@ -201,10 +208,15 @@ class AsyncRedisStore(_Connected):
                 pipeline.execute_command(*_wire(command))
             replies: list[Any] = await pipeline.execute()
             return replies
+        (command,) = commands
+        if isinstance(command, Everywhere):
+            options = _everywhere(client)
+            reply = await client.execute_command(*command.words, **options)
+            return [list(reply.values()) if options else [reply]]
         try:
-            return [await client.execute_command(*_wire(commands[0]))]
+            return [await client.execute_command(*_wire(command))]
         except NoScriptError:
-            return [await client.execute_command(*_wire(commands[0], whole=True))]
+            return [await client.execute_command(*_wire(command, whole=True))]
 
     state = _awaited(RedisSteps.state)
     sessions = _awaited(RedisSteps.sessions)
@@ -228,6 +240,8 @@ class AsyncRedisStore(_Connected):
     completions = _awaited(RedisSteps.completions)
     postings = _awaited(RedisSteps.postings)
     size = _awaited(RedisSteps.size)
+    purge = _awaited(RedisSteps.purge)
+    stored = _awaited(RedisSteps.stored)
 
     async def entries(
         self, scope: Scope, start: int = 0, stop: int | None = None
@@ -250,10 +264,17 @@ class AsyncRedisStore(_Connected):
 
 def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:
     """A command as it is sent; a script by its name, or whole when the server lacks it."""
+    if isinstance(command, Everywhere):
+        return command.words
     if not isinstance(command, Call):
         return command
     script = ("EVAL", command.script.text) if whole else ("EVALSHA", command.script.sha)
     return (*script, len(command.keys), *command.keys, *command.values)
+
+
+def _everywhere(client: Any) -> dict[str, str]:
+    """What makes a client of a cluster ask every primary."""
+    return {"target_nodes": "primaries"} if hasattr(client, "get_primaries") else {}
 
 
 def _decodes(client: Any) -> bool:

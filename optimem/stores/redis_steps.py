@@ -36,6 +36,8 @@ from optimem.stores.redis_scripts import (
 )
 from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, TurnFacts
 
+_HASHES = ("meta", "ids", "pages", "plans", "index", "blobs")
+
 T = TypeVar("T")
 Value = str | bytes | int
 
@@ -49,7 +51,14 @@ class Call:
     values: Sequence[Value] = ()
 
 
-Command = tuple[Value, ...] | Call
+@dataclass(frozen=True, slots=True)
+class Everywhere:
+    """A command for every primary; its replies come as one list."""
+
+    words: tuple[str, ...]
+
+
+Command = tuple[Value, ...] | Call | Everywhere
 Steps = Generator[list[Command], list[Any], T]
 """Yields commands that may be sent together, is sent their replies, returns the outcome."""
 
@@ -296,6 +305,30 @@ class RedisSteps:
     def size(self, scope: Scope) -> Steps[dict[str, int]]:
         (sizes,) = yield [self._call(SIZES, scope)]
         return dict(zip(("log", "pages", "blobs"), map(int, sizes), strict=True))
+
+    def purge(self) -> Steps[None]:
+        """Have append-only files written anew; snapshots and backups follow on their own."""
+        (facts,) = yield [Everywhere(("INFO", "persistence"))]
+        if any(fact["aof_enabled"] and not fact["aof_rewrite_in_progress"] for fact in facts):
+            yield [Everywhere(("BGREWRITEAOF",))]
+
+    def stored(self, scope: Scope) -> Steps[list[tuple[str, bytes]]]:
+        meta, log, facts, ids, pages, plans, index, terms, blobs = self._keys(scope)
+        lists = yield [("LRANGE", key, 0, -1) for key in (log, facts)]
+        hashes = yield [("HGETALL", key) for key in (meta, ids, pages, plans, index, blobs)]
+        (words,) = yield [("ZRANGE", terms, 0, -1)]
+        found = [("log", codec.readable_record(record)) for record in lists[0] if record]
+        found += (("facts", line) for line in lists[1])
+        for name, pairs in zip(_HASHES, hashes, strict=True):
+            found += ((name, part) for pair in pairs.items() for part in map(codec.readable, pair))
+        found += (("terms", word) for word in words)
+        for number in range(len(hashes[2]) // 2):
+            page = codec.decode_page(hashes[2][b"b%d" % number], number)
+            found.append((f"page {number}", codec.encode_name(page.text)))
+        for key in hashes[5]:
+            (value,) = yield [("GET", key)]
+            found.append(("blob", value or b""))
+        return found
 
     # Parts
 

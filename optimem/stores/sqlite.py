@@ -7,6 +7,7 @@ takes half a second a query.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -24,6 +25,18 @@ _APPLICATION_ID = 0x4F70744D  # "OptM"
 _SCHEMA_VERSION = 1
 _NO_END = 1 << 62
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
+
+_FILES = ("", "-wal", "-shm")
+_CHUNK, _OVERLAP = 1 << 20, 1 << 12  # bytes of a file that are looked at together
+_STORED = {
+    "turn": "id, facts, body",
+    "page": "facts, body",
+    "plan": "name, body",
+    "blob": "key, value",
+    "posting": "term",
+}
+
+_logger = logging.getLogger(__name__)
 
 _SCHEMA = f"""
 CREATE TABLE session (
@@ -66,6 +79,7 @@ class SQLiteStore:
     """
 
     def __init__(self, path: Path | None, synchronous: str = "normal") -> None:
+        self._path = path
         self.url = "memory://" if path is None else f"sqlite:///{path}"
         self._lock = threading.RLock()
         try:
@@ -405,6 +419,38 @@ class SQLiteStore:
                 ).fetchone()[0]
                 for kind, (table, column) in columns.items()
             }
+
+    def purge(self) -> None:
+        """Empty the write-ahead log; what is deleted in the database is overwritten at once."""
+        if self._path is None:
+            return
+        with self._read() as db:
+            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            _logger.warning(
+                "%s is being read: its -wal file keeps deleted words until that ends", self.url
+            )
+
+    def stored(self, scope: Scope) -> Iterator[tuple[str, bytes]]:
+        with self._read() as db:
+            key = self._find(db, scope)
+        for table, columns in _STORED.items():
+            rows = self._rows(f"SELECT {columns} FROM {table} WHERE session = ?", (key or 0,))
+            for row in rows:
+                for value in row:
+                    data = value.encode() if isinstance(value, str) else bytes(value)
+                    yield table, codec.readable(data)
+        for number in range(self.state(scope).pages):
+            page = self.page(scope, number)
+            if page is not None:
+                yield f"page {number}", codec.encode_name(page.text)
+        for path in () if self._path is None else (f"{self._path}{end}" for end in _FILES):
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    before = b""
+                    while chunk := file.read(_CHUNK):
+                        yield f"file {path}", before + chunk
+                        before = chunk[-_OVERLAP:]
 
     def close(self) -> None:
         with self._lock:
