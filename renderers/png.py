@@ -1,12 +1,15 @@
-"""Grey pixels become a PNG: the standard library's zlib, and nothing that slows it down.
+"""Grey pixels become a PNG: deflate, and nothing that slows it down.
 
 Text pages pack best unfiltered, and a page's pixels are multiples of 17, so 4 bits hold
-them. Deflate output differs between zlib builds: compare pixels, never files.
+them. What is left is deflate itself: the standard library's, or Intel's where the `fast`
+extra is installed, which takes a sixth of the time for files of the same size. Deflate
+output differs between builds: compare pixels, never files.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from typing import Literal
 
@@ -14,6 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from optimem.errors import InputError
+
+try:  # the `fast` extra
+    from isal.isal_zlib import compress as _deflate
+except ImportError:
+    from zlib import compress as _deflate
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 1  # higher ones take 3 times as long to save a third
@@ -50,7 +58,7 @@ def encode(pixels: npt.NDArray[np.uint8], bits: Literal[4, 8] = 4) -> bytes:
     return (
         _SIGNATURE
         + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(lines.data, _LEVEL))
+        + _chunk(b"IDAT", _deflate(lines.data, _LEVEL))
         + _chunk(b"IEND", b"")
     )
 
@@ -60,7 +68,21 @@ def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = pixels.shape
     if width % 2:
         pixels = np.concatenate([pixels, np.zeros((height, 1), np.uint8)], axis=1)
-    return _PACKED.take(np.ascontiguousarray(pixels).view(np.uint16))
+    pixels = np.ascontiguousarray(pixels)
+    if width % 8 == 0 and sys.byteorder == "little" and _sixteen_greys(pixels.view(np.uint64)):
+        # Both halves of a byte are its 4 bits: keep the first's high one, the second's low.
+        halves = pixels.view(np.uint16) & np.uint16(0x0FF0)
+        halves |= halves >> np.uint16(8)
+        return halves.view(np.uint8)[:, ::2]
+    return _PACKED.take(pixels.view(np.uint16))
+
+
+def _sixteen_greys(words: npt.NDArray[np.uint64]) -> bool:
+    """Whether all pixels are multiples of 17: bytes whose two hexadecimal digits agree."""
+    differing = words >> np.uint64(4)
+    differing ^= words
+    differing &= np.uint64(0x0F0F0F0F0F0F0F0F)
+    return not differing.any()
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
