@@ -233,7 +233,7 @@ def find_exact(text: str) -> list[Exact]:
         if scanned is None:
             continue
         hits, opening = scanned
-        leads = plain[max(start - _DEEPEST, 0) : start].rstrip(" ").endswith("\n")
+        leads = _leads(plain, start)
         if opening >= 0 and start + opening >= end and plain.startswith(" ", start + size):
             match = _ACROSS_WORDS.match(plain, start + opening)
             if match:
@@ -245,6 +245,13 @@ def find_exact(text: str) -> list[Exact]:
                 exact = word[first:last]
                 found.append(Exact(exact, kind, start + first, start + last, leads and first == 0))
     return sorted(found, key=lambda exact: exact.start)
+
+
+def _leads(text: str, start: int) -> bool:
+    """Whether only blanks stand before a word in its line."""
+    if start and text[start - 1] != " ":
+        return text[start - 1] == "\n"
+    return text[max(start - _DEEPEST, 0) : start].rstrip(" ").endswith("\n")
 
 
 def _words(text: str) -> list[str]:

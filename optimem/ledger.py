@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from optimem.anchors import NEARBY, choose_anchors, find_anchors
 from optimem.attachments import faded_size, file_tokens, image_size
@@ -65,6 +66,8 @@ class Ledger:
         self._counter = counter
         self._style = style
         self._caption_tokens = caption_tokens
+        # The same anchors come again from page to page, and counting is most of choosing.
+        self._count = lru_cache(maxsize=1 << 14)(counter.count)
         self._forget()
 
     def _forget(self) -> None:
@@ -237,9 +240,7 @@ class Ledger:
         return found
 
     def _flowed(self, pages: int, frontier: int) -> str:
-        position, offset = self.head, 0
-        if pages:
-            position, offset = self._page(pages - 1).stop
+        position, offset = self._resume(pages)
         pieces = []
         for entry in self._store.entries(self._scope, position, frontier):
             text = flow_turn(entry, self._style.flow).text
@@ -296,12 +297,22 @@ class Ledger:
     def _open_builder(self) -> PageBuilder:
         if self._builder is None or self._builder.number != len(self.pages):
             atlas = load_atlas()
-            resume = (self.head, 0)
-            if self.pages:
-                resume = self._page(len(self.pages) - 1).stop
+            resume = self._resume(len(self.pages))
             key = self._style.key(atlas.key)
             self._builder = PageBuilder(atlas.cells, key, len(self.pages), resume, self._style.flow)
         return self._builder
+
+    def _resume(self, pages: int) -> tuple[int, int]:
+        """(position, offset) in the flowed log at which the text behind the first pages starts.
+
+        A turn that an earlier version of the layout cut is said again from its beginning:
+        its offset means nothing in today's flow.
+        """
+        if not pages:
+            return self.head, 0
+        last = self._page(pages - 1)
+        same = last.style == self._style.key(load_atlas().key)
+        return last.stop if same else (last.stop[0], 0)
 
     def _save(self, pages: list[Page]) -> bool:
         """Store sealed pages; False when the log was changed or others sealed other pages."""
@@ -332,7 +343,7 @@ class Ledger:
             )
             room = self._caption_tokens - self._counter.count(bare.caption + ", exact:")
             known = {anchor for facts in nearby for anchor in facts.anchors}
-            anchors = choose_anchors(found, room, self._counter.count, known)
+            anchors = choose_anchors(found, room, self._count, known)
             facts = _with_anchors(bare, tuple(anchors), self._counter)
             yield facts
             nearby = [*nearby, facts][-NEARBY:]

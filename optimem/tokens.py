@@ -95,6 +95,8 @@ class O200k:
             text.encode()
         except UnicodeEncodeError:
             text = _SURROGATE.sub("\ufffd", text)
+        if len(text) <= _PIECE:
+            return int(self._encoding.count(text))
         pieces = Tally(text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
         return sum(times * int(self._encoding.count(piece)) for piece, times in pieces.items())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,3 +103,21 @@ def test_costs_leave_out_modes_that_are_dearer_than_text() -> None:
             for page, costs in zip(ledger.pages, ledger.costs(profile), strict=True):
                 text = profile.text_cost(page.tokens)
                 assert all(cost <= text for cost in costs.values())
+
+
+def test_a_session_of_an_earlier_layout_goes_on_without_losing_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Memory.open("memory://") as memory:
+        memory.append(say(" ".join(f"first{n}" for n in range(2000))))
+        monkeypatch.setattr("optimem.renderers.layout.LAYOUT_VERSION", 0)
+        before = memory.pages()
+        assert before and before[-1].stop[1] > 0  # it ends amid the turn
+        monkeypatch.undo()
+        reopened = Memory(memory.store, memory.scope)
+        reopened.append(say(" ".join(f"second{n}" for n in range(2000))))
+        pages = reopened.pages()
+        assert [page.hash for page in pages[: len(before)]] == [page.hash for page in before]
+        said = "".join(page.words for page in pages[len(before) :])
+        assert pages[-1].style != before[-1].style and said.startswith("<user#0> first0 ")
+        assert all(f"first{n} " in said for n in range(2000))
