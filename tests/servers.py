@@ -55,6 +55,10 @@ class Server:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 

@@ -101,7 +101,7 @@ class Address:
                 watched = library.sentinel.Sentinel(list(self.nodes), socket_timeout=1.0)
                 return watched.master_for(self.service, retry=retry, **options)
             nodes = [library.cluster.ClusterNode(*node) for node in self.nodes]
-            return library.cluster.RedisCluster(startup_nodes=nodes, **options)
+            return library.cluster.RedisCluster(startup_nodes=nodes, retry=retry, **options)
         except (ValueError, TypeError) as error:
             raise StoreError(f"cannot use {self.shown}: {error}") from None
 
