@@ -283,13 +283,13 @@ class Template:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         assert self.chat_template is not None and not tokenize
-        rendered, _ = render_jinja_template(
+        rendered = render_jinja_template(
             [messages],
             chat_template=self.chat_template,
             add_generation_prompt=add_generation_prompt,
             bos_token=self.bos_token,
         )
-        return str(rendered[0])
+        return str(rendered[0][0])
 
 
 def test_frames_of_chatml_put_a_message_together_again() -> None:

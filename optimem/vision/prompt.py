@@ -25,7 +25,7 @@ from optimem.values import (
     Turn,
     dump_json,
 )
-from optimem.vision.encoder import Encoder
+from optimem.vision.encoder import Encoder, Layout
 from optimem.vision.frames import Frames
 
 _PAPER = (127, 127, 127)  # around an attachment: DeepSeek-OCR's own padding
@@ -134,17 +134,21 @@ class Writer:
 
     def image_ids(self, tier: Tier) -> tuple[int, ...]:
         """The ids of an image in a mode, with the end of its line; raises InputError."""
-        layouts = self.encoder.layouts
-        if tier not in layouts:
-            known = ", ".join(mode.label for mode in layouts)
-            raise InputError(f"{self.encoder.name} does not read {tier.label} pages: use {known}")
         ids: list[int] = []
-        for part in (*layouts[tier], "\n"):
+        for part in (*self.layout(tier), "\n"):
             if isinstance(part, str):
                 ids += self._template(part).ids
             else:
                 ids += [self.encoder.model.config.image_token_id] * part
         return tuple(ids)
+
+    def layout(self, tier: Tier) -> Layout:
+        """What an image is in a mode; raises InputError for modes that are not read."""
+        layouts = self.encoder.layouts
+        if tier not in layouts:
+            known = ", ".join(mode.label for mode in layouts)
+            raise InputError(f"{self.encoder.name} does not read {tier.label} pages: use {known}")
+        return layouts[tier]
 
     def image_tier(self, width: int, height: int) -> Tier:
         """The smallest mode that holds an image whole, else the largest single view."""

@@ -176,8 +176,8 @@ class LocalReader:
         return TokenKey(self.encoder.name, self.weights, tier, name, self._precision)
 
     def shape(self, tier: Tier) -> tuple[int, int, int]:
-        """Of an image's vision tokens: planes, placeholders, width."""
-        count = sum(part for part in self.encoder.layouts[tier] if isinstance(part, int))
+        """Of an image's vision tokens: planes, placeholders, width; raises InputError."""
+        count = sum(part for part in self.write.layout(tier) if isinstance(part, int))
         return self.encoder.planes, count, self.model.get_input_embeddings().embedding_dim
 
     def picture(self, page: Page, tier: Tier, style: PageStyle | None = None) -> Picture:
@@ -224,6 +224,7 @@ class LocalReader:
         return Row(tuple(ids), tuple(images), ())
 
     def _encode(self, pictures: Sequence[Picture], tier: Tier) -> Tensor:
+        shape = self.shape(tier)
         views = []
         for view in self.encoder.views(tier):
             drawn = [torch.from_numpy(np.ascontiguousarray(p.draw(view))) for p in pictures]
@@ -242,10 +243,10 @@ class LocalReader:
                 f"no memory for {len(pictures)} {tier.label} pages at once: load the reader with"
                 f" a smaller batch than {self._batch} ({error})"
             ) from None
-        if tuple(tokens.shape[1:]) != self.shape(tier):
+        if tuple(tokens.shape[1:]) != shape:
             raise ReaderError(
                 f"{self.encoder.name} gave {tuple(tokens.shape[1:])} for a {tier.label} page,"
-                f" not {self.shape(tier)}: its configuration does not fit its code"
+                f" not {shape}: its configuration does not fit its code"
             )
         return tokens
 
@@ -262,8 +263,8 @@ class LocalReader:
         """Tokens that end an answer: the tokenizer's and the one that ends a message."""
         behind = self.write.frames.roles["assistant"][1]
         ends = self.tokenizer(behind, add_special_tokens=False)["input_ids"][:1]
-        special = set(self.tokenizer.all_special_ids)
-        stops = {self.tokenizer.eos_token_id, *(i for i in ends if i in special)}
+        added = self.tokenizer.added_tokens_decoder
+        stops = {self.tokenizer.eos_token_id, *(i for i in ends if i in added)}
         return sorted(i for i in stops if i is not None)
 
 

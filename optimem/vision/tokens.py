@@ -9,6 +9,8 @@ The features of a model that runs in bf16 are stored in bf16 as they are.
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +60,7 @@ def pack(tokens: Tensor, key: TokenKey) -> bytes:
         scale = exact.abs().amax(-1, keepdim=True).clamp(min=torch.finfo().tiny) / _STEPS
         tensors["tokens"] = (exact / scale).round().to(torch.int8).contiguous()
         tensors["scale"] = scale.contiguous()
-    return save(tensors, {"key": str(key)})
+    return save(tensors, {"key": str(key), "sum": _checksum(tensors)})
 
 
 def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
@@ -69,11 +71,13 @@ def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
     """
     try:
         tensors = load(data)
-        named = _named(data)
+        named = _header(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{key} in the store is damaged: {error}") from None
-    if named != str(key):
-        raise StoreError(f"{key} in the store holds other vision tokens: {named}")
+    if named.get("key") != str(key):
+        raise StoreError(f"{key} in the store holds other vision tokens: {named.get('key')}")
+    if named.get("sum") != _checksum(tensors):
+        raise StoreError(f"{key} in the store is damaged: its checksum does not hold")
     values, scale = tensors.get("tokens"), tensors.get("scale")
     if values is None or values.dtype != _TYPES[key.precision] or tuple(values.shape) != shape:
         found = None if values is None else (tuple(values.shape), values.dtype)
@@ -85,7 +89,16 @@ def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
     return values.float() * scale
 
 
-def _named(data: bytes) -> str:
-    """The key that was written into the header, which begins behind its length."""
+def _header(data: bytes) -> Mapping[str, str]:
+    """What was written beside the tensors; the header begins behind its length."""
     length = int.from_bytes(data[:8], "little")
-    return str(json.loads(data[8 : 8 + length])["__metadata__"]["key"])
+    found: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return found
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of the values: safetensors itself does not notice a flipped bit."""
+    found = 0
+    for _, values in sorted(tensors.items()):
+        found = zlib.crc32(values.view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
