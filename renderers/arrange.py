@@ -93,8 +93,8 @@ class _Rows:
         self._numbers = [number for number, row in enumerate(page.rows) if not row.isascii()]
         starts = [0, *accumulate(map(len, page.rows))]
         self._starts = [starts[number] for number in self._numbers]  # in the page's text
-        # No cluster crosses a line break.
-        self._text = "".join(f"{page.rows[number]}\n" for number in self._numbers)
+        # No cluster crosses a blank.
+        self._text = "".join(f"{page.rows[number]} " for number in self._numbers)
         self._ends = np.cumsum([len(page.rows[number]) + 1 for number in self._numbers]).tolist()
         self._cells = atlas.cells(self._text)
         self._sums = [0, *np.cumsum(self._cells, dtype=np.intp).tolist()]
@@ -141,7 +141,7 @@ class _Rows:
                 order = order_row(row, self._cells[here].tolist(), [0, *inside])
                 self._columns[here], self._levels[here] = order.columns, order.levels
                 row = order.shown
-            shown.append(f"{row}\n")
+            shown.append(f"{row} ")
         return "".join(shown)
 
     def _add(self, start: int, stop: int, font: Typeface | None) -> None:

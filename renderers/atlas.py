@@ -77,7 +77,7 @@ class Atlas:
 
     @functools.cached_property
     def _clusters(self) -> Clusters:
-        return Clusters(self._late, self._late_fonts, self._marks, self._emoji)
+        return Clusters(self._drawn, self._late, self._late_fonts, self._marks, self._emoji)
 
     def covered(self, codepoint: int) -> bool:
         """Whether a shipped font has the code point; if not, it is drawn as a hex box."""

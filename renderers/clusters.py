@@ -39,7 +39,7 @@ _SKINS = "\U0001f3fb-\U0001f3ff"
 _SELECTORS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _JOINERS = (0x200C, 0x200D)
 _PARTS = (*range(0x1F1E6, 0x1F200), *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080))
-_BLANKS = (*range(0x21), *range(0x7F, 0xA1), 0x2028, 0x2029, *range(0xD800, 0xE000))
+_BLANKS = (0x20, 0xA0)
 
 
 class Cluster(NamedTuple):
@@ -70,6 +70,7 @@ class Clusters:
     """Finds clusters.
 
     Args:
+        drawn: code points of `DRAWN`.
         late: code points of `LATE`.
         fonts: the index of each one's font.
         marks: those of all drawn code points that join a base.
@@ -78,12 +79,14 @@ class Clusters:
 
     def __init__(
         self,
+        drawn: npt.NDArray[np.uint32],
         late: npt.NDArray[np.uint32],
         fonts: npt.NDArray[np.uint8],
         marks: npt.NDArray[np.uint32],
         emoji: npt.NDArray[np.uint32],
     ) -> None:
-        self._base = np.full(sys.maxunicode + 1, _CHARACTER, np.uint8)
+        self._base = np.full(sys.maxunicode + 1, _NONE, np.uint8)  # hex boxes carry no marks
+        self._base[drawn] = self._base[late] = _CHARACTER
         shaped = np.isin(fonts, [index for index, font in enumerate(LATE) if font.shaped])
         self._base[late[shaped]] = _LETTER + fonts[shaped]
         self._joins = np.zeros(sys.maxunicode + 1, np.uint8)

@@ -25,8 +25,8 @@ from optimem.renderers.typefaces import DRAWN, LATE, Cell, Typeface
 Pixels = npt.NDArray[np.uint8]
 
 BOLD = 0.7  # exponent of coverage: below 1 strokes gain weight
-LOWEST = 0.85  # and made lower by this much at most, so that marks fit
 WIDEST = 1.4  # a word is stretched by this much at most, to fill its cells
+SPARE = 2  # and loses this many rows at most before all of it is made lower
 
 # Pieces that continue in the next cell: they are cut at the cell's edge, never moved.
 JOINED = (
@@ -142,9 +142,9 @@ def draw_word(
 ) -> Pixels:
     """Draw a shaped word so that it fills its cells.
 
-    It is squeezed or stretched across. Where marks would leave the cell it is made a little
-    lower, then loses outer rows: at small sizes that hurts less than flat letters. All
-    words of a font share one baseline.
+    It is squeezed or stretched across. Where marks would leave the cell it loses a row or
+    two: at small sizes that hurts less than flat letters. All words of a font share one
+    baseline.
 
     Args:
         typeface: the font that the glyphs are numbered in.
@@ -163,10 +163,10 @@ def draw_word(
     with _LOCK:
         word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
         for _ in range(3):
-            if word.shape[1] <= width and (word.shape[0] < height or low == LOWEST):
+            if word.shape[1] <= width and word.shape[0] < height + SPARE:
                 break
             narrow *= min(1.0, width / word.shape[1])
-            low = max(LOWEST, low * min(1.0, (height - 1) / word.shape[0]))
+            low *= min(1.0, (height - 1) / word.shape[0])
             word, left, top = _draw_glyphs(typeface, glyphs, cell, narrow, low)
     word, cut = _cropped(word[:, :width], height - 1)
     left += round((width - natural * narrow) / 2)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from bidi import algorithm
 from bidi.mirror import MIRRORED  # type: ignore[import-untyped]
 
-from optimem.renderers.boxes import hex_boxes
+from optimem.errors import InputError
 from optimem.renderers.clusters import EMOJI, Piece
 from optimem.renderers.glyphs import (
     Placed,
@@ -184,15 +184,14 @@ def _draw_stack(base: str, marks: str, cell: Cell, cells: int) -> Pixels:
     point = ord(base)
     font = find_typeface(point)
     if font is None:
-        ink: Pixels = hex_boxes(np.array([point], np.intp), cell)[0][:, : cell[0] * cells]
-    else:
-        ink = draw(font, point, cell, cells)
-        needed = sum(len(ink) + 1 for ink, kind in _marks(marks, cell) if kind in _ABOVE)
-        rows = np.flatnonzero(ink.any(axis=1))
-        if needed and rows.size and needed > rows[0]:
-            floor = font.baseline(cell)
-            low = (floor - needed) / max(floor - int(rows[0]), 1)
-            ink = draw(font, point, cell, cells, low=max(low, _LOWEST))
+        raise InputError(f"no shipped font has U+{point:04X}")
+    ink = draw(font, point, cell, cells)
+    needed = sum(len(mark) + 1 for mark, kind in _marks(marks, cell) if kind in _ABOVE)
+    rows = np.flatnonzero(ink.any(axis=1))
+    if needed and rows.size and needed > rows[0]:
+        floor = font.baseline(cell)
+        low = (floor - needed) / max(floor - int(rows[0]), 1)
+        ink = draw(font, point, cell, cells, low=max(low, _LOWEST))
     _add_marks(ink, marks, cell)
     return ink
 
