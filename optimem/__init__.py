@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         ReaderError,
         StoreError,
     )
-    from optimem.memory import Memory, Receipt, Stats
+    from optimem.memory import Memory, Stats
     from optimem.modes import Tier
+    from optimem.past import Receipt
     from optimem.readers import Profile
     from optimem.recall import Recalled
     from optimem.values import Turn
@@ -41,7 +42,7 @@ _HOMES = {
     "Profile": "readers",
     "ReaderError": "errors",
     "Recalled": "recall",
-    "Receipt": "memory",
+    "Receipt": "past",
     "Stats": "memory",
     "StoreError": "errors",
     "Tier": "modes",

@@ -12,31 +12,31 @@ Each verb has an asynchronous twin with an `a` in front.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time as clock
 import uuid
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from optimem.context import Context, ContextBuilder, VisionReader
-from optimem.errors import InputError, NotFoundError
+from optimem.errors import NotFoundError
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
 from optimem.messages import parse
+from optimem.past import Past, Receipt
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
-from optimem.recall import Recalled, SearchIndex, fuse, index_entries, recalled
+from optimem.recall import Recalled, SearchIndex, fuse, recalled
 from optimem.renderers.address import Place, turn_places
 from optimem.renderers.layout import PageStyle
+from optimem.settings import settle
 from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
-from optimem.values import Entry, Json, Page, Scope, Turn, dump_json
+from optimem.values import Entry, Json, Page, Scope, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,6 @@ class Stats:
     counter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What `forget` removed.
-
-    Attributes:
-        turns: turns that are gone.
-        pages: pages that were removed; those that held other turns too are laid out again.
-        hash: SHA-256 over the ids of the forgotten turns, never over their words.
-    """
-
-    turns: int
-    pages: int
-    hash: str
-
-
 class Memory:
     """One session's memory. Open it with `Memory.open`; usable from several threads."""
 
@@ -97,15 +82,15 @@ class Memory:
         self._embed = embed
         self._owns_store = False
         self._lock = threading.RLock()
-        self._settings = _settings(store, scope, counter, style, caption_tokens)
-        self._counter = find_counter(self._settings["counter"])
-        self._style = PageStyle(self._settings["fade"], self._settings["flow"])
-        room = self._settings["caption_tokens"]
+        self._settings = settle(store, scope, counter, style, caption_tokens)
+        self._counter = find_counter(self._settings.counter)
+        style, room = self._settings.style, self._settings.caption_tokens
         self._index = SearchIndex(store, scope)
-        self._ledger = Ledger(store, scope, self._counter, self._style, room)
-        images = Images(store, scope, self._ledger, self._style)
+        self._ledger = Ledger(store, scope, self._counter, style, room)
+        self._past = Past(store, scope, self._ledger, self._index)
+        images = Images(store, scope, self._ledger, style)
         self._contexts = ContextBuilder(
-            store, scope, self._ledger, self._policy, images.image, images.drop, self._style
+            store, scope, self._ledger, self._policy, images.image, images.drop, style
         )
 
     @classmethod
@@ -133,7 +118,7 @@ class Memory:
             counter: what counts text tokens ("o200k", "chars", or "auto" for the best
                 that is installed); settled when the session begins.
             caption_tokens: the most tokens beside each page for its place and anchors
-                (60); settled when the session begins.
+                (56); settled when the session begins.
             embed: turns texts into vectors, to be fused with word search in `recall`.
 
         Raises:
@@ -184,7 +169,7 @@ class Memory:
             now = clock.time()
             turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
             drafts = [Draft(turn, turn_facts(turn, self._counter)) for turn in turns]
-            positions = self.store.append(self.scope, drafts, self._settings)
+            positions = self.store.append(self.scope, drafts, self._settings.to_json())
             self._index.follow(max(positions, default=-1) + 1)
         return [turn.id for turn in turns]
 
@@ -248,7 +233,7 @@ class Memory:
 
     def turn(self, turn_id: str) -> Turn:
         """One turn, exactly as it came; raises NotFoundError."""
-        position = self._position(turn_id)
+        position = self._past.position(turn_id)
         return next(entry.turn for entry in self.store.entries(self.scope, position, position + 1))
 
     def turns(self, start: int = 0, stop: int | None = None) -> list[Turn]:
@@ -259,7 +244,7 @@ class Memory:
         """One turn's exact words by its id; raises NotFoundError."""
         with self._lock:
             self._ledger.sync()
-            position = self._position(turn_id)
+            position = self._past.position(turn_id)
             entry = next(self.store.entries(self.scope, position, position + 1))
             return self._recalled(entry, 1.0)
 
@@ -301,62 +286,21 @@ class Memory:
         with self._lock:
             self._contexts.clear()
             self._ledger.sync()
-            if session:
-                ids = [entry.turn.id for entry in self.store.entries(self.scope)]
-                pages = len(self._ledger.pages)
-                dropped = self.store.drop(self.scope)
-                self.store.purge()
-                return Receipt(dropped, pages, _ids_hash(ids))
-            while True:
-                wanted = {self._position(turn_id) for turn_id in turns}
-                if before is not None:
-                    wanted |= set(range(self._position(before)))
-                positions = sorted(self._ledger.with_exchanges(wanted))
-                entries = [
-                    entry
-                    for position in positions
-                    for entry in self.store.entries(self.scope, position, position + 1)
-                ]
-                ids = [entry.turn.id for entry in entries]
-                if not ids:
-                    return Receipt(0, 0, _ids_hash([]))
-                seen = self._index.catch_up()
-                kept = self._untouched_pages(positions[0])
-                pages = len(self._ledger.pages) - kept
-                removed = self.store.erase(
-                    self.scope, positions, kept, index_entries(entries), seen
-                )
-                if removed is not None:
-                    self.store.purge()
-                    return Receipt(removed, pages, _ids_hash(ids))
-                self._ledger.sync()  # others changed the session meanwhile
+            return self._past.drop() if session else self._past.forget(turns, before)
 
     def traces(self, text: str) -> list[str]:
         """Where a text still stands in what is stored of the session; empty once forgotten.
 
         Looks at every row and key, decompressed, and at the bytes of SQLite's files.
         """
-        quoted = dump_json(text)[1:-1]
-        spellings = {text.encode("utf-8", "surrogatepass"), quoted.encode()}
-        spellings.add(dump_json(quoted)[1:-1].encode())  # JSON within JSON: arguments of calls
-        found = self.store.stored(self.scope)
-        places = (place for place, data in found if any(part in data for part in spellings))
-        return list(dict.fromkeys(places))
+        return self._past.traces(text)
 
     def rewind(self, to: str) -> None:
         """Drop every turn behind this one; raises NotFoundError."""
         with self._lock:
             self._contexts.clear()
             self._ledger.sync()
-            while True:
-                length = self._position(to) + 1
-                seen = self._index.catch_up()
-                postings = index_entries(self.store.entries(self.scope, length, seen.indexed))
-                kept = self._untouched_pages(length)
-                if self.store.rewind(self.scope, length, kept, postings, seen):
-                    self.store.purge()
-                    return
-                self._ledger.sync()  # others changed the session meanwhile
+            self._past.rewind(to)
 
     def fork(self, session: str) -> Memory:
         """A copy of this session under another name; raises ConflictError if it has turns."""
@@ -464,20 +408,10 @@ class Memory:
 
     # Parts
 
-    def _position(self, turn_id: str) -> int:
-        position = self.store.position(self.scope, turn_id)
-        if position is None:
-            raise NotFoundError(f"no turn {turn_id!r} in session {self.scope.session!r}")
-        return position
-
-    def _untouched_pages(self, position: int) -> int:
-        """How many leading pages hold nothing of the turns from `position` on."""
-        return bisect_left([facts.last for facts in self._ledger.pages], position)
-
     def _recalled(self, entry: Entry, score: float) -> Recalled:
         position = entry.position
         numbers = [f.number for f in self._ledger.pages if f.first <= position <= f.last]
-        places = []
+        places: list[Place] = []
         for number in numbers:
             if number in (numbers[0], numbers[-1]):
                 page = self.store.page(self.scope, number)
@@ -485,36 +419,3 @@ class Memory:
             else:  # a turn has the pages between its first and its last for itself
                 places.append(Place(number))
         return recalled(entry, score, tuple(places))
-
-
-def _settings(
-    store: Store, scope: Scope, counter: str, style: PageStyle | None, caption_tokens: int | None
-) -> dict[str, Json]:
-    """The session's settings: those it began with, else the given ones, else the defaults."""
-    asked = {
-        "counter": None if counter == "auto" else counter,
-        "fade": None if style is None else style.fade,
-        "flow": None if style is None else style.flow,
-        "caption_tokens": caption_tokens,
-    }
-    stored = store.state(scope).settings
-    if not stored:
-        drawn = PageStyle()
-        defaults = {
-            "counter": find_counter(counter).name,
-            "fade": drawn.fade,
-            "flow": drawn.flow,
-            "caption_tokens": 60,
-        }
-        return {key: defaults[key] if asked[key] is None else asked[key] for key in asked}
-    for key, value in asked.items():
-        if value is not None and stored[key] != value:
-            raise InputError(
-                f"session {scope.session!r} was begun with {key}={stored[key]!r}:"
-                f" open it without {key}, or begin another session"
-            )
-    return {key: stored[key] for key in asked}
-
-
-def _ids_hash(ids: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()

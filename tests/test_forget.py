@@ -12,8 +12,8 @@ from optimem import Memory
 from optimem.cli import main
 from optimem.stores import codec
 
-SECRET = "Zanzibar-7731"
-SECRETS = [SECRET, "zanzibar", "7731", 'the "Zanzibar" port']
+SECRET = "Zanzibar-qv7731wx"
+SECRETS = [SECRET, "zanzibar", "qv7731wx", 'the "Zanzibar" port']
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "redis_cluster"])
@@ -56,7 +56,7 @@ def test_a_forgotten_turn_leaves_no_trace(memory: Memory) -> None:
     receipt = memory.forget([ids[7]])
     assert receipt.turns == 1
     memory.context("openai:gpt-6-astra", 20_000).messages()
-    assert memory.recall(SECRET) == memory.recall("7731") == []
+    assert memory.recall(SECRET) == memory.recall("qv7731wx") == []
     for secret in SECRETS:
         assert memory.traces(secret) == [], secret
     assert memory.traces("word13")
