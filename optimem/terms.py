@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+
+import Stemmer
 
 from optimem.values import Turn
 
@@ -20,6 +22,8 @@ _MOST_STRETCHES = 1000
 _LONGEST_TERM = 64  # characters; the rest of a longer one is not indexed
 _LONGEST_STEMMED = 32  # letters; longer strings are no English words
 _MOST_EXACT = 8  # exact strings of one query
+
+_stemmers = threading.local()  # a stemmer keeps state while it works
 
 _CJK = (
     r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -64,7 +68,7 @@ def terms(text: str) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 14)
 def _word_terms(word: str) -> tuple[str, ...]:
     if IS_CJK.match(word):
         return (*word, *(word[at : at + 2] for at in range(len(word) - 1)))
@@ -96,11 +100,7 @@ def _stem(word: str) -> str:
     """English endings off, so that "projects" finds "project"; other words as they are."""
     if not word.isascii() or not word.isalpha() or len(word) > _LONGEST_STEMMED:
         return word
-    return str(_stemmer().stemWord(word))
-
-
-@lru_cache(maxsize=1)
-def _stemmer() -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
+    stemmer = getattr(_stemmers, "english", None)
+    if stemmer is None:
+        stemmer = _stemmers.english = Stemmer.Stemmer("english")
+    return str(stemmer.stemWord(word))
