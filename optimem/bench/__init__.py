@@ -8,5 +8,6 @@ BENCHES = {
     "anchors": "how many exact strings are at hand when they are said again (needs a checkout)",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",
     "startup": "how long `import optimem` takes, beside the bare interpreter",
+    "store": "appends, contexts and recall of each store beside its raw client",
 }
 """What each benchmark measures, by name."""
