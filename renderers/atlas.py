@@ -123,10 +123,9 @@ class Atlas:
         """Whether the atlas file has the ink of each character, so that nothing else draws."""
         return bool((self._slots[points(text)] < self._stored).all()) and not self.clusters(text)
 
-    def late(self, codes: Codes) -> bool:
-        """Whether FreeType draws any of these codes."""
-        slots = codes // len(PAPERS)
-        return bool(((slots >= self._stored) & (slots < self._glyphs)).any())
+    def late(self, slots: Codes) -> npt.NDArray[np.bool_]:
+        """Which slots FreeType draws, when they are first needed."""
+        return (slots >= self._stored) & (slots < self._glyphs)
 
     def codes(self, slots: Codes, bands: npt.ArrayLike = 0) -> Codes:
         """Put a paper grey (0 is white, up to 3) behind slots; the shapes broadcast."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from optimem.modes import Tier
 from optimem.renderers.arrange import Arrangement, arrange_page
 from optimem.renderers.atlas import (
+    PAPERS,
     Atlas,
     Codes,
     Fade,
@@ -87,7 +88,7 @@ def stamp(page: Page) -> Page:
     arrangement = arrange_page(page, atlas)
     used = {placement.piece.font for placement in arrangement.pieces}
     parts = sorted(digest(font) for font in used if font is not None and not font.shipped)
-    if arrangement.pieces or atlas.late(arrangement.codes):
+    if arrangement.pieces or atlas.late(arrangement.codes // len(PAPERS)).any():
         parts += [version(), *versions()]
     if not parts:
         return page

@@ -75,7 +75,7 @@ def lay_out(*turns: str) -> list[Page]:
     """Pages of turns by the user and the assistant."""
     atlas = load_atlas()
     builder = PageBuilder(atlas.cells, PageStyle().key(atlas.key))
-    pages = []
+    pages: list[Page] = []
     for position, content in enumerate(turns):
         role = ("user", "assistant")[position % 2]
         pages += builder.add(Entry(position, parse({"role": role, "content": content})))
