@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -327,8 +328,8 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
     url = store or default_url()
 
     def reach_store() -> str:
-        open_store(url).close()
-        return url
+        with contextlib.closing(open_store(url)) as opened:
+            return "; ".join((opened.url, *opened.warnings()))
 
     checks: dict[str, Callable[[], str]] = {
         "optimem": lambda: optimem.__version__,
@@ -345,7 +346,7 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
             report[name] = check()
         except (OptiMemError, OSError, ImportError) as error:
             problems[name] = str(error)
-    extras = {"tokens": _has("rs_bpe")}
+    extras = {"tokens": _has("rs_bpe"), "redis": _has("redis")}
     if not as_json:
         for name, value in (report | problems).items():
             print(f"{name:8} {value}")

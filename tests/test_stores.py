@@ -50,6 +50,7 @@ class Awaited:
     """An asynchronous store behind the blocking protocol, by an event loop in a thread."""
 
     def __init__(self, store: AsyncRedisStore) -> None:
+        self.url = store.url
         self._store = store
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -526,6 +527,11 @@ def test_sizes_follow_what_is_stored(store: Store) -> None:
     assert more["log"] > one["log"] > 0
     assert more["pages"] > one["pages"] == 0
     assert more["blobs"] >= 5 > one["blobs"]
+
+
+def test_only_a_server_that_may_lose_turns_is_warned_of(store: Store) -> None:
+    in_redis = store.url.startswith("redis")
+    assert [warning.split()[0] for warning in store.warnings()] == ["appendonly"] * in_redis
 
 
 def test_a_closed_store_says_so(store: Store) -> None:

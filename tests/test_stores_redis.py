@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import uuid
@@ -271,6 +272,14 @@ def test_an_absent_server_is_one_clear_error() -> None:
 def test_a_wrong_url_is_refused(wrong: str) -> None:
     with pytest.raises(StoreError):
         open_store(wrong)
+
+
+def test_a_greedy_server_is_warned_of(tmp_path: Path) -> None:
+    with servers.with_aof(tmp_path) as server, contextlib.closing(open_store(server.url)) as store:
+        assert store.warnings() == []
+        server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        (warning,) = store.warnings()
+        assert "allkeys-lru may evict a log" in warning
 
 
 def test_a_restarted_server_has_every_acknowledged_turn(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,10 @@ def _appends(url: str, raw: Callable[[Turn], object]) -> dict[str, Any]:
         for number, message in enumerate(messages(_APPENDS)):
             turn = parse(message, id=f"turn-{number}", time=float(number))
             draft = Draft(turn, turn_facts(turn, counter))
-            theirs.append(_seconds(lambda turn=turn: raw(turn)))
-            ours.append(_seconds(lambda draft=draft: store.append(_SCOPE, [draft], {})))
+            theirs.append(_seconds(partial(raw, turn)))
+            ours.append(_seconds(partial(store.append, _SCOPE, [draft], {})))
     with Memory.open(url, "whole", counter="chars") as memory:
-        whole = [_seconds(lambda m=m: memory.append(m)) for m in messages(_APPENDS)]
+        whole = [_seconds(partial(memory.append, m)) for m in messages(_APPENDS)]
     return {
         "append_ms": _percentiles(ours),
         "raw_ms": _percentiles(theirs),
@@ -172,7 +173,7 @@ def _long_session(url: str, turns: int) -> dict[str, Any]:
             if name == "long":
                 memory.recall("warm up")
                 queries = _queries()
-                times = [_seconds(lambda query=query: memory.recall(query)) for query in queries]
+                times = [_seconds(partial(memory.recall, query)) for query in queries]
                 found["recall_ms"] = round(1000 * statistics.median(times), 2)
                 found["ranking"] = [
                     [recalled.position for recalled in memory.recall(query, 10)]

@@ -195,6 +195,10 @@ class Store(Protocol):
         """Bytes by kind: log, pages, blobs."""
         ...
 
+    def warnings(self) -> Sequence[str]:
+        """What about the home endangers sessions; raises StoreError when it is out of reach."""
+        ...
+
     def purge(self) -> None:
         """Take what was deleted out of the home's files too, as far as it has a hand in them."""
         ...

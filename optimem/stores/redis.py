@@ -157,6 +157,7 @@ class RedisStore(_Connected):
     completions = _blocking(RedisSteps.completions)
     postings = _blocking(RedisSteps.postings)
     size = _blocking(RedisSteps.size)
+    warnings = _blocking(RedisSteps.warnings)
     purge = _blocking(RedisSteps.purge)
     stored = _blocking(RedisSteps.stored)
 
@@ -240,6 +241,7 @@ class AsyncRedisStore(_Connected):
     completions = _awaited(RedisSteps.completions)
     postings = _awaited(RedisSteps.postings)
     size = _awaited(RedisSteps.size)
+    warnings = _awaited(RedisSteps.warnings)
     purge = _awaited(RedisSteps.purge)
     stored = _awaited(RedisSteps.stored)
 

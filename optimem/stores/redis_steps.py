@@ -306,6 +306,19 @@ class RedisSteps:
         (sizes,) = yield [self._call(SIZES, scope)]
         return dict(zip(("log", "pages", "blobs"), map(int, sizes), strict=True))
 
+    def warnings(self) -> Steps[list[str]]:
+        (memory,) = yield [Everywhere(("INFO", "memory"))]
+        (persistence,) = yield [Everywhere(("INFO", "persistence"))]
+        found = []
+        policies = {str(fact["maxmemory_policy"]) for fact in memory}
+        if greedy := sorted(name for name in policies if name.startswith("allkeys-")):
+            found.append(
+                f"maxmemory-policy {greedy[0]} may evict a log: use noeviction or volatile-lru"
+            )
+        if not all(fact["aof_enabled"] for fact in persistence):
+            found.append("appendonly is off: a crash of the server loses what it has not yet saved")
+        return found
+
     def purge(self) -> Steps[None]:
         """Have append-only files written anew; snapshots and backups follow on their own."""
         (facts,) = yield [Everywhere(("INFO", "persistence"))]

@@ -420,6 +420,11 @@ class SQLiteStore:
                 for kind, (table, column) in columns.items()
             }
 
+    def warnings(self) -> list[str]:
+        with self._read() as db:
+            damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        return [] if damage == "ok" else [f"{self.url} is damaged: {damage}"]
+
     def purge(self) -> None:
         """Empty the write-ahead log; what is deleted in the database is overwritten at once."""
         if self._path is None:
