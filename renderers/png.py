@@ -19,9 +19,12 @@ import numpy.typing as npt
 from optimem.errors import InputError
 
 try:  # the `fast` extra
-    from isal.isal_zlib import compress as _deflate
+    from isal.isal_zlib import compress as _compress
 except ImportError:
-    from zlib import compress as _deflate
+    from zlib import compress as _compress
+
+deflate = _compress
+"""Packs pixel data: (data, level) to a zlib stream."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 1  # higher ones take 3 times as long to save a third
@@ -58,7 +61,7 @@ def encode(pixels: npt.NDArray[np.uint8], bits: Literal[4, 8] = 4) -> bytes:
     return (
         _SIGNATURE
         + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", _deflate(lines.data, _LEVEL))
+        + _chunk(b"IDAT", deflate(lines.data, _LEVEL))
         + _chunk(b"IEND", b"")
     )
 

@@ -6,7 +6,10 @@ it, and last one JSON object (see `optimem.bench.report`).
 
 BENCHES = {
     "anchors": "how many exact strings are at hand when they are said again (needs a checkout)",
+    "encode": "how fast pages become vision tokens, beside the machine's matrix products",
+    "legibility": "how well OCR engines read pages back, by mode and kind of text",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",
+    "render": "how fast text becomes pixels and PNGs, beside Pillow, reportlab and omniglyph",
     "startup": "how long `import optimem` takes, beside the bare interpreter",
     "store": "appends, contexts and recall of each store beside its raw client",
 }

@@ -1,0 +1,241 @@
+"""How well OCR engines that no one here wrote read our pages back, at every size.
+
+    optimem bench legibility            # about 5 minutes on two cores
+    optimem bench legibility --quick    # Tesseract alone, at Base, Small and Tiny
+
+A page of each kind of text (about 8,000 characters: real prose, dialogue, code, JSON, and
+random ids) is drawn in each mode and read by two engines:
+
+* Tesseract (`apt install tesseract-ocr`), the whole page as one block: `--psm 6`, with 16
+  px of white around it and upscaled without which it reads nothing small, threefold where
+  letters are below 11 px an em and twofold above.
+* RapidOCR (PP-OCRv4, `pip install optimem[bench]`), every eighth row, since it is slow, in
+  three crops of 43 cells, since it squeezes whatever is longer. It was trained on Chinese
+  and drops blanks, so its figures are without them.
+
+The figure is the character error rate: edits to turn what was drawn into what was read,
+for each 100 characters drawn, with whitespace normalised: line ends and runs of blanks are
+one blank, and a blank more or less beside punctuation is no error (engines set minified
+JSON as a typist would), while one between two letters or digits is. Tags and line markers
+were drawn, so they count like all else. Characters that Tesseract's English model cannot
+answer (its alphabet has no backtick and no circumflex, for example) are left out with what
+was read in their place. `raw` counts all of these.
+
+The ceiling is 0 %: a reader that errs nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from optimem.bench.corpus import KINDS, pages_of, turns_of
+from optimem.bench.report import Check, print_report
+from optimem.modes import COLUMNS, Tier
+from optimem.renderers.atlas import Pixels
+from optimem.renderers.layout import PageStyle
+from optimem.renderers.page import page_pixels
+from optimem.values import Page
+
+try:
+    from rapidfuzz.distance import Levenshtein
+except ImportError as error:
+    raise ImportError("this benchmark needs rapidfuzz: pip install 'optimem[bench]'") from error
+
+TIERS = (Tier.LARGE, Tier.BASE, Tier.PX896, Tier.PX768, Tier.SMALL, Tier.TINY)
+ALPHABET = frozenset(
+    " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]_abcdefghijklmnopqrstuvwxyz"
+    "{|}~¢£¥§©«®°»é—‘’“”€™"
+)
+"""What the LSTM of Tesseract's `eng` model can answer: its unicharset, and the blank."""
+
+BOUNDS = {
+    ("prose", Tier.BASE): 0.3,
+    ("dialogue", Tier.BASE): 0.3,
+    ("code", Tier.BASE): 1.0,
+    ("json", Tier.BASE): 1.0,
+    ("prose", Tier.SMALL): 0.3,
+    ("dialogue", Tier.SMALL): 0.3,
+    ("code", Tier.SMALL): 1.0,
+    ("json", Tier.SMALL): 1.0,
+    ("prose", Tier.TINY): 1.5,
+    ("dialogue", Tier.TINY): 1.5,
+    ("code", Tier.TINY): 6.0,
+    ("json", Tier.TINY): 6.0,
+}
+"""The character error rates, in percent, that Tesseract is held to."""
+
+_PADDING = 16  # px of white around a page: engines lose letters at an image's edge
+_SMALL_EM = 11  # px; below, Tesseract needs a larger copy
+_SAMPLED = 8  # RapidOCR reads each eighth row
+_CROP = 43  # cells of one crop for RapidOCR, whose input is 320 px wide at 48 px high
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one page was read, in percent of its characters.
+
+    Attributes:
+        rate: character error rate.
+        raw: the same with all blanks, and all characters that the engine cannot answer.
+        characters: how many characters `rate` is of.
+    """
+
+    rate: float
+    raw: float
+    characters: int
+
+
+def main() -> None:
+    """Read, print a table, and end with one JSON line."""
+    parser = argparse.ArgumentParser(prog="optimem bench legibility")
+    parser.add_argument("--quick", action="store_true", help="Tesseract alone, in three modes")
+    quick = parser.parse_args().quick
+    if shutil.which("tesseract") is None:
+        raise SystemExit("needs Tesseract. On Debian or Ubuntu: apt-get install tesseract-ocr")
+    tiers = (Tier.BASE, Tier.SMALL, Tier.TINY) if quick else TIERS
+    pages = {kind: pages_of(turns_of(kind))[0] for kind in KINDS}
+    print("character error rates in percent; the ceiling is a reader that errs nowhere: 0")
+    results: dict[str, Any] = {"native": _table("Tesseract", read_by_tesseract, pages, tiers)}
+    if not quick:
+        area = PageStyle(fade="area")
+        results["area"] = _table("Tesseract, fade=area", read_by_tesseract, pages, TIERS[2:], area)
+        reader = rapidocr()
+        if reader is None:
+            print("RapidOCR is not installed: pip install 'optimem[bench]'")
+        else:
+            results["rapidocr"] = _table("RapidOCR", reader, pages, tiers, workers=1)
+    results["characters"] = {kind: len(page.text) for kind, page in pages.items()}
+    results["tesseract"] = _tesseract_version()
+    checks = [
+        Check(
+            f"{kind} at {tier.label}", results["native"][tier.label][kind]["rate"], "<=", most, "%"
+        )
+        for (kind, tier), most in BOUNDS.items()
+    ]
+    print_report("legibility", results, checks)
+
+
+def read_by_tesseract(page: Page, tier: Tier, style: PageStyle | None = None) -> Reading:
+    """Draw a page in a mode and read it with Tesseract."""
+    image = Image.fromarray(np.pad(page_pixels(page, tier, style), _PADDING, constant_values=255))
+    factor = 3 if tier.cell[0] / 0.6 < _SMALL_EM else 2
+    enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
+    data = io.BytesIO()
+    enlarged.save(data, "PNG", compress_level=1)
+    done = subprocess.run(
+        ["tesseract", "stdin", "stdout", "--psm", "6", "-l", "eng"],
+        input=data.getvalue(),
+        capture_output=True,
+        check=True,
+        env=os.environ | {"OMP_THREAD_LIMIT": "1"},
+    )
+    return compare(" ".join(page.rows), done.stdout.decode(), ALPHABET)
+
+
+def rapidocr() -> Callable[..., Reading] | None:
+    """A reader like `read_by_tesseract` of RapidOCR, None where it is not installed."""
+    try:
+        from rapidocr_onnxruntime import RapidOCR  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    engine = RapidOCR(intra_op_num_threads=2)
+
+    def read(page: Page, tier: Tier, style: PageStyle | None = None) -> Reading:
+        crops, drawn = row_crops(page, page_pixels(page, tier, style), tier)
+        answers = engine.text_rec([np.repeat(crop[..., None], 3, axis=2) for crop in crops])[0]
+        read = "".join(text for text, *_ in answers)
+        return compare("".join("".join(drawn).split()), "".join(read.split()))
+
+    return read
+
+
+def row_crops(page: Page, pixels: Pixels, tier: Tier) -> tuple[list[Pixels], list[str]]:
+    """Cut sampled rows of a page of one-cell characters into crops, with the text of each."""
+    width, height = tier.cell
+    crops, texts = [], []
+    for number in range(0, len(page.rows), _SAMPLED):
+        row = page.rows[number]
+        for start in range(0, COLUMNS, _CROP):
+            text = row[start : min(start + _CROP, COLUMNS)]
+            if text.strip():
+                across = slice(start * width, (start + len(text)) * width)
+                crop = pixels[number * height : (number + 1) * height, across]
+                crops.append(np.pad(crop, height // 4, mode="edge"))
+                texts.append(text)
+    return crops, texts
+
+
+def compare(drawn: str, read: str, alphabet: Iterable[str] = ()) -> Reading:
+    """Character error rate of what was read, as the head of this module says.
+
+    Args:
+        drawn: what the page shows.
+        read: what the engine says.
+        alphabet: what the engine can say; empty if it has no such limit. Edits at
+            characters beyond it, and insertions right behind one, do not count in `rate`.
+    """
+    drawn, read = " ".join(drawn.split()), " ".join(read.split())
+    known = frozenset(alphabet)
+    lost = [bool(known) and character not in known for character in drawn] + [False]
+    edits = Levenshtein.editops(drawn, read)
+    counted = 0
+    for edit in edits:
+        inserted = edit.tag == "insert"
+        before, after = drawn[max(edit.src_pos - 1, 0) : edit.src_pos], drawn[edit.src_pos :][:2]
+        unknown = lost[edit.src_pos] or (inserted and edit.src_pos and lost[edit.src_pos - 1])
+        if inserted and read[edit.dest_pos] == " ":
+            harmless = not (before.isalnum() and after[:1].isalnum())
+        else:
+            lacks_blank = edit.tag == "delete" and after[:1] == " "
+            harmless = lacks_blank and not (before.isalnum() and after[1:].isalnum())
+        counted += not unknown and not harmless
+    characters = len(drawn) - sum(lost)
+    rate, raw = counted / max(characters, 1), len(edits) / max(len(drawn), 1)
+    return Reading(round(100 * rate, 2), round(100 * raw, 2), characters)
+
+
+def _table(
+    title: str,
+    read: Callable[..., Reading],
+    pages: dict[str, Page],
+    tiers: Sequence[Tier],
+    style: PageStyle | None = None,
+    workers: int = 2,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Read every page in every mode, and print a row for each mode."""
+    print(f"\n{title:22}" + "".join(f"{kind:>10}" for kind in pages), flush=True)
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = {
+            tier: {kind: pool.submit(read, page, tier, style) for kind, page in pages.items()}
+            for tier in tiers
+        }
+        for tier, row in jobs.items():
+            readings = {kind: job.result() for kind, job in row.items()}
+            rates = "".join(f"{reading.rate:10.2f}" for reading in readings.values())
+            print(f"{tier.label:22}{rates}", flush=True)
+            table[tier.label] = {
+                kind: {"rate": r.rate, "raw": r.raw, "characters": r.characters}
+                for kind, r in readings.items()
+            }
+    return table
+
+
+def _tesseract_version() -> str:
+    done = subprocess.run(["tesseract", "--version"], capture_output=True, check=True)
+    return (done.stdout or done.stderr).decode().split("\n")[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""How fast text becomes pages: `optimem bench render`, beside what people use.
+
+    pip install 'optimem[bench,fast]'; apt-get install poppler-utils fonts-dejavu-core
+    npm install --prefix /tmp/peers omniglyph
+    optimem bench render --peers /tmp/peers
+
+The ceiling is a copy of as many bytes as a page has pixels, into memory that is not in the
+cache. Each figure is CPU time (of this process and those it starts) on one pinned core, the
+median of rounds in which every way is run once; the texts are the four real ones of
+`optimem.bench.corpus`. "Raster" is from laid out rows to pixels, for us from glyph codes.
+"Text to PNG" is from turns to the bytes of files, for us layout included, while Pillow
+gets its rows for nothing. Whoever lays pages out in his own way is compared by characters
+in a CPU second. A peer that is not installed is named, and its check does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from optimem.bench import peers
+from optimem.bench.corpus import KINDS, pages_of, turns_of
+from optimem.bench.report import Check, print_report
+from optimem.modes import Tier
+from optimem.renderers import png
+from optimem.renderers.atlas import load_atlas
+from optimem.renderers.page import page_codes, page_pixels, page_png
+from optimem.values import Page
+
+_ROUNDS = 11
+_RING = 64  # pages that the ceiling copies into in turn: 64 MiB, more than a cache holds
+_COLD = """
+import time, numpy
+from optimem.renderers.atlas import load_atlas
+from optimem.modes import Tier
+begun = time.perf_counter()
+atlas = load_atlas()
+atlas.raster(numpy.zeros((64, 128), numpy.intp), Tier.BASE)
+print(time.perf_counter() - begun)
+"""
+
+Way = Callable[[], float | None]
+"""Draws all texts once. Returns its CPU seconds, None to have them measured."""
+
+
+def main() -> None:
+    """Measure, print, and end with one JSON line."""
+    parser = argparse.ArgumentParser(prog="optimem bench render")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often each way is run")
+    parser.add_argument("--peers", type=Path, help="folder in which omniglyph was installed")
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pages = [page for kind in KINDS[:-1] for page in pages_of(turns_of(kind))]
+    full = [page for page in pages if len(page.rows) == 64]
+    characters = sum(len(page.text) for page in pages)
+    results: dict[str, Any] = {"pages": len(pages), "full": len(full), "characters": characters}
+    raster = medians(raster_ways(full), options.rounds)
+    per_page = {name: 1000 * seconds / len(full) for name, seconds in raster.items()}
+    ceiling = per_page["memory copy"]
+    print(f"ceiling: a page's pixels are copied in {ceiling:.4f} ms")
+    for name, value in per_page.items():
+        print(f"raster, {name}: {value:.3f} ms a page, {ceiling / value:.1%} of the ceiling")
+    ways = text_ways(pages)
+    home = peers.Omniglyph.find(options.peers)
+    if home is None:
+        print("omniglyph is not installed: npm install --prefix DIR omniglyph, then --peers DIR")
+        text = medians(ways, options.rounds)
+    else:
+        with peers.Omniglyph(home) as omniglyph:
+            text = medians(ways | {"omniglyph": fresh(omniglyph, pages)}, options.rounds)
+    for name, seconds in text.items():
+        print(
+            f"text to images, {name}: {1000 * seconds / len(pages):.2f} ms a page of ours,"
+            f" {characters / seconds / 1000:,.0f} k characters in a CPU second"
+        )
+    cold = statistics.median(cold_start() for _ in range(5))
+    print(f"atlas from disk to the first page, in a new process: {cold * 1000:.1f} ms")
+    results["raster_ms"] = {name: round(value, 4) for name, value in per_page.items()}
+    results["share_of_ceiling"] = round(ceiling / per_page["optimem"], 3)
+    results["text_ms"] = {n: round(1000 * s / len(pages), 3) for n, s in text.items()}
+    results["kilocharacters_per_cpu_second"] = {
+        name: round(characters / seconds / 1000, 1) for name, seconds in text.items()
+    }
+    results["cold_start_ms"] = round(cold * 1000, 1)
+    print_report("render", results, checks(raster, text, cold))
+
+
+def checks(raster: Mapping[str, float], text: Mapping[str, float], cold: float) -> list[Check]:
+    """The figures that the project holds itself to; 0 where a peer is not installed."""
+
+    def times(seconds: Mapping[str, float], ours: str, *theirs: str) -> float:
+        known = [seconds[name] for name in theirs if name in seconds]
+        return round(min(known) / seconds[ours], 1) if known and ours in seconds else 0.0
+
+    drawn = "Pillow RAQM", "Pillow BASIC"
+    return [
+        Check(
+            "raster against the best Pillow way", times(raster, "optimem", *drawn), ">=", 75, "x"
+        ),
+        Check("text to PNG against Pillow", times(text, "optimem, zlib", *drawn), ">=", 14, "x"),
+        Check(
+            "text to PNG with isal against Pillow",
+            times(text, "optimem, isal", *drawn),
+            ">=",
+            40,
+            "x",
+        ),
+        Check(
+            "characters a CPU second against reportlab and poppler",
+            times(text, "optimem, zlib", "reportlab, poppler"),
+            ">=",
+            20,
+            "x",
+        ),
+        Check(
+            "characters a CPU second against omniglyph",
+            times(text, "optimem, zlib", "omniglyph"),
+            ">=",
+            4,
+            "x",
+        ),
+        Check("cold start of the atlas", round(cold * 1000, 1), "<=", 150, "ms"),
+    ]
+
+
+def raster_ways(pages: list[Page]) -> dict[str, Way]:
+    """From laid out pages to pixels."""
+    atlas = load_atlas()
+    codes = [page_codes(page, atlas) for page in pages]
+    source = page_pixels(pages[0], Tier.BASE)
+    ring = np.zeros((_RING, *source.shape), np.uint8)
+    turn = 0
+
+    def copy() -> None:
+        nonlocal turn
+        for _ in pages:
+            np.copyto(ring[turn], source)
+            turn = (turn + 1) % _RING
+
+    def gather() -> None:
+        for page in codes:
+            atlas.raster(page, Tier.BASE)
+
+    ways: dict[str, Way] = {"memory copy": copy, "optimem": gather}
+    return ways | _pillow_ways(pages, png=False)
+
+
+def text_ways(pages: list[Page]) -> dict[str, Way]:
+    """From turns, or for peers their flowed text, to the bytes of image files."""
+    turns = [turns_of(kind) for kind in KINDS[:-1]]
+
+    def ours() -> None:
+        for session in turns:
+            for page in pages_of(session):
+                page_png(page, Tier.BASE)
+
+    def with_zlib() -> None:
+        with patch.object(png, "deflate", zlib.compress):
+            ours()
+
+    ways: dict[str, Way] = {"optimem, zlib": with_zlib}
+    if png.deflate is zlib.compress:
+        print("isal is not installed: pip install 'optimem[fast]'")
+    else:
+        ways["optimem, isal"] = ours
+    ways |= _pillow_ways(pages, png=True)
+    texts = ["".join(page.rows) for page in pages]
+    for name, make in (
+        ("reportlab, poppler", peers.reportlab_poppler),
+        ("un-locc", peers.un_locc),
+        ("pixelprompt", peers.pixelprompt),
+    ):
+        draw = make()
+        if draw is None:
+            print(f"{name} is not installed: see the head of optimem/bench/render.py")
+        else:
+            ways[name] = _each(draw, texts)
+    return ways
+
+
+def fresh(omniglyph: peers.Omniglyph, pages: list[Page]) -> Way:
+    """Omniglyph on texts that are new each time, since it keeps what it has drawn."""
+    texts = ["".join(page.rows) for page in pages]
+    serial = 0
+
+    def draw() -> float:
+        nonlocal serial
+        serial += 1
+        return sum(omniglyph.draw(f"{serial:06} {text[7:]}") for text in texts)
+
+    draw()  # once to warm its compiler up
+    return draw
+
+
+def medians(ways: Mapping[str, Way], rounds: int) -> dict[str, float]:
+    """Run all ways in turn, so often; the median CPU seconds of each.
+
+    Args:
+        ways: what to run; one that returns seconds has measured itself.
+        rounds: how often.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()  # fills caches
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun = cpu_seconds()
+            own = way()
+            taken[name].append(cpu_seconds() - begun if own is None else own)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of children that have ended."""
+    try:
+        import resource
+    except ImportError:  # Windows: children are not counted
+        return time.process_time()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def cold_start() -> float:
+    """Seconds from the atlas file to a first page, in a process that had neither."""
+    done = subprocess.run([sys.executable, "-c", _COLD], check=True, capture_output=True)
+    return float(done.stdout)
+
+
+def _pillow_ways(pages: list[Page], *, png: bool) -> dict[str, Way]:
+    ways: dict[str, Way] = {}
+    for name, raqm in (("Pillow RAQM", True), ("Pillow BASIC", False)):
+        draw = peers.pillow(raqm=raqm, png=png)
+        if draw is None:
+            print(f"{name} is not installed: it needs the system's libfribidi")
+        else:
+            ways[name] = _each(draw, pages)
+    return ways
+
+
+def _each(draw: Callable[[Any], None], things: list[Any]) -> Way:
+    def way() -> None:
+        for thing in things:
+            draw(thing)
+
+    return way
+
+
+if __name__ == "__main__":
+    main()
