@@ -20,6 +20,7 @@ from optimem.readers import Profile
 from optimem.renderers.atlas import load_atlas
 from optimem.renderers.flow import flow_turn
 from optimem.renderers.layout import PageBuilder, PageStyle
+from optimem.renderers.page import stamp
 from optimem.stores import SessionState, Store
 from optimem.tokens import Counter
 from optimem.values import Json, Mark, Page, PageFacts, Scope, Turn, TurnFacts, dump_json
@@ -105,6 +106,7 @@ class Ledger:
     def flush(self) -> Page | None:
         """Seal the open page as it stands; call after `sync`."""
         page = self._open_builder().flush()
+        page = None if page is None else stamp(page)
         if page is None or not self._save([page]):
             self._builder = None
             return None
@@ -287,7 +289,7 @@ class Ledger:
         start = max(builder.next_position, self.head)
         for entry in self._store.entries(self._scope, start, length):
             for page in builder.add(entry):
-                sealed.append(page)
+                sealed.append(stamp(page))
                 if len(sealed) == _PAGES_AT_ONCE:
                     if not self._save(sealed):
                         return False
@@ -311,7 +313,8 @@ class Ledger:
         if not pages:
             return self.head, 0
         last = self._page(pages - 1)
-        same = last.style == self._style.key(load_atlas().key)
+        key, _, _ = last.style.partition("+")
+        same = key == self._style.key(load_atlas().key)
         return last.stop if same else (last.stop[0], 0)
 
     def _save(self, pages: list[Page]) -> bool:

@@ -76,7 +76,7 @@ def stamp(page: Page) -> Page:
 
     The atlas is in the style already. What the atlas has not stored is drawn by this
     machine's FreeType and HarfBuzz, some of it with this machine's fonts: two machines
-    whose pixels may differ give such a page two names.
+    whose pixels may differ give such a page two names, by what follows a plus sign.
     """
     atlas = load_atlas()
     if page.text.isascii() or atlas.stores(page.text):

@@ -121,3 +121,16 @@ def test_a_session_of_an_earlier_layout_goes_on_without_losing_words(
         said = "".join(page.words for page in pages[len(before) :])
         assert pages[-1].style != before[-1].style and said.startswith("<user#0> first0 ")
         assert all(f"first{n} " in said for n in range(2000))
+
+
+def test_pages_that_this_machine_draws_say_so_in_their_names() -> None:
+    with Memory.open("memory://") as memory:
+        memory.append(say("plain words " * 800))
+        memory.append(say("人人生而自由，" * 1200))
+        pages = memory.pages()
+        marked = ["+" in page.style for page in pages]
+        assert not marked[0] and marked[-1]
+        assert len({page.style.partition("+")[0] for page in pages}) == 1
+        memory.append(say("人人生而自由，" * 1200))
+        said = "".join(page.words for page in memory.pages()[len(pages) :])
+        assert not said.startswith("<user#1>")  # it went on where the last page ended

@@ -21,9 +21,9 @@ from PIL import Image
 from unicode_pages import GOLDEN, TIERS, TURNS, digest, golden_page, lay_out
 
 from optimem.modes import MODES, Tier
-from optimem.renderers import PageStyle
 from optimem.renderers.arrange import arrange_page
 from optimem.renderers.atlas import PAPERS, area_average, load_atlas
+from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import draw_page, page_codes, page_pixels, page_png, stamp
 from optimem.renderers.report import report_page
 from optimem.values import Page

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from optimem.messages import parse
 from optimem.modes import Tier
-from optimem.renderers import PageBuilder, PageStyle
 from optimem.renderers.atlas import load_atlas
+from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.renderers.page import page_pixels
 from optimem.renderers.png import encode
 from optimem.values import Entry, Page
