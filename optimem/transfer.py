@@ -1,0 +1,112 @@
+"""Sessions from one home to another, as JSON lines: every turn with its id, time and message.
+
+    {"optimem": 1, "session": "42", "settings": {…}}
+    {"id": "…", "time": 1700000000.0, "message": {…}}
+
+Pages, plans and the search index are not in it: they are made anew where they arrive.
+An import that was interrupted is run again: turns that are there already are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optimem.errors import InputError, NotFoundError
+from optimem.ledger import turn_facts
+from optimem.messages import parse
+from optimem.stores import Draft, Store
+from optimem.tokens import find_counter
+from optimem.values import Scope, Turn, dump_json
+
+_FORMAT = 1
+_AT_ONCE = 256  # turns of one append
+
+
+def export_sessions(store: Store, namespace: str, sessions: Sequence[str] = ()) -> Iterator[str]:
+    """The lines of some sessions, of all in the namespace by default.
+
+    Raises:
+        NotFoundError: there is no such session.
+    """
+    known = store.sessions(namespace)
+    for session in sessions or known:
+        if session not in known:
+            raise NotFoundError(f"no session {session!r} in namespace {namespace!r}")
+        scope = Scope(namespace, session)
+        settings = dict(sorted(store.state(scope).settings.items()))
+        yield dump_json({"optimem": _FORMAT, "session": session, "settings": settings})
+        for entry in store.entries(scope):
+            turn = entry.turn
+            yield dump_json({"id": turn.id, "time": turn.time, "message": dict(turn.message)})
+
+
+def import_sessions(store: Store, namespace: str, lines: Iterable[str]) -> Iterator[int]:
+    """Add exported sessions to a home; yields how many turns each step has stored.
+
+    Raises:
+        InputError: naming the first line that cannot be read; those before it are stored.
+        ConflictError: a session there has other content under the same id.
+    """
+    scope: Scope | None = None
+    settings: dict[str, Any] = {}
+    waiting: list[Turn] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        value = _read(line, number)
+        if "optimem" in value:
+            yield from _store(store, scope, waiting, settings)
+            scope, settings = _header(value, namespace, number)
+        elif scope is None:
+            raise InputError(f"line {number}: a session's first line is missing; export it again")
+        else:
+            waiting.append(_turn(value, number))
+        if len(waiting) == _AT_ONCE:
+            yield from _store(store, scope, waiting, settings)
+    yield from _store(store, scope, waiting, settings)
+
+
+def _store(
+    store: Store, scope: Scope | None, waiting: list[Turn], settings: dict[str, Any]
+) -> Iterator[int]:
+    if scope is not None and waiting:
+        counter = find_counter(settings["counter"])
+        drafts = [Draft(turn, turn_facts(turn, counter)) for turn in waiting]
+        store.append(scope, drafts, settings)
+        yield len(waiting)
+        waiting.clear()
+
+
+def _read(line: str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"line {number} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"line {number} is no object")
+    return value
+
+
+def _header(value: dict[str, Any], namespace: str, number: int) -> tuple[Scope, dict[str, Any]]:
+    session, settings = value.get("session"), value.get("settings")
+    if value["optimem"] != _FORMAT:
+        raise InputError(f"line {number}: written by another version: pip install -U optimem")
+    if not isinstance(session, str) or not isinstance(settings, dict):
+        raise InputError(f"line {number}: a session's name and settings are missing")
+    if not isinstance(settings.get("counter"), str):
+        raise InputError(f"line {number}: the settings name no counter")
+    return Scope(namespace, session), settings
+
+
+def _turn(value: dict[str, Any], number: int) -> Turn:
+    id, time = value.get("id"), value.get("time")
+    if not isinstance(id, str) or not id or not isinstance(time, (int, float, type(None))):
+        raise InputError(f"line {number}: a turn has an id and a time")
+    try:
+        turn = parse(value.get("message"), id=id, time=time)
+    except InputError as error:
+        raise InputError(f"line {number}: {error}") from None
+    return replace(turn, time=None if time is None else float(time))
