@@ -130,24 +130,22 @@ def test_the_published_size_is_the_published_model() -> None:
     assert sum(weight.numel() for weight in model.parameters()) == 3_335_504_128
 
 
-def test_a_key_too_few_or_too_many_is_named(v1: Path, tmp_path: Path) -> None:
-    weights = load_file(v1 / "model.safetensors")
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((v1 / name).read_bytes())
-    path = tmp_path / "model.safetensors"
-    less = {name: weight for name, weight in weights.items() if name != "model.image_newline"}
+def test_a_key_too_few_or_too_many_is_named(tmp_path: Path) -> None:
+    path = vision_models.save_checkpoint("deepseek-ocr", tmp_path) / "model.safetensors"
+    weights = load_file(path)
+    newline = "model.image_newline"
+    less = {name: weight for name, weight in weights.items() if name != newline}
     save_file(less, path, {"format": "pt"})
     with pytest.raises(ReaderError, match=r"1 weights are missing: model\.image_newline"):
         LocalReader.load(str(tmp_path))
     save_file({**weights, "model.adapter": torch.zeros(1)}, path, {"format": "pt"})
     with pytest.raises(ReaderError, match=r"1 weights are unknown: model\.adapter"):
         LocalReader.load(str(tmp_path))
-    wide = {**weights, "model.image_newline": torch.zeros(17)}
-    save_file(wide, path, {"format": "pt"})
-    with pytest.raises(ReaderError, match="cannot be loaded as DeepSeek-OCR"):
+    save_file({**weights, newline: torch.zeros(17)}, path, {"format": "pt"})
+    with pytest.raises(ReaderError, match="cannot be loaded as Unlimited-OCR"):
         LocalReader.load(str(tmp_path))
     path.write_bytes(b"no tensors at all")
-    with pytest.raises(ReaderError, match="cannot be loaded as DeepSeek-OCR"):
+    with pytest.raises(ReaderError, match="cannot be loaded as Unlimited-OCR"):
         LocalReader.load(str(tmp_path))
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-_PACKAGES = ("optimem", "numpy", "pillow", "rs_bpe")
+_PACKAGES = ("optimem", "numpy", "pillow", "rs_bpe", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)

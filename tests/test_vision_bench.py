@@ -1,0 +1,42 @@
+"""The encoding benchmark runs on any machine and prints the figures of its issue."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from optimem.bench import encode
+from optimem.modes import Tier
+
+
+def test_it_measures_against_a_ceiling(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--size", "small", "--batch", "2", "--seconds", "0.01", "--modes", "tiny"]
+    monkeypatch.setattr(sys, "argv", ["encode", *options])
+    encode.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ceiling: ")
+    report: dict[str, Any] = json.loads(lines[-1])
+    tiny, kept = report["results"]["tiny"], report["results"]["kept"]
+    ceiling = report["results"]["ceiling_tflops"]
+    share = 100 * tiny["pages_per_second"] * tiny["tflop_a_page"] / ceiling
+    assert 0 < share < 100 and share == pytest.approx(tiny["ceiling_percent"], rel=0.2)
+    assert kept["bf16"]["bytes"] == pytest.approx(273 * 1280 * 2, rel=0.01)
+    assert 0 < kept["bf16"]["error_percent"] < kept["int8"]["error_percent"] < 2
+    names = [check["name"] for check in report["checks"]]
+    assert names == ["int8 beside bf16", "batches at tiny"]
+    assert report["checks"][0]["holds"]
+
+
+def test_attention_is_counted_too() -> None:
+    """512 px are 1,024 patches, which two of SAM's layers compare with each other."""
+    encoder = encode._encoder("small", "cpu")
+    found = encode._measure(encoder, Tier.TINY, 1, 0.0, 1.0)
+    layers = encoder.model.model.vision_tower.sam_encoder.layers
+    linear = sum(w.numel() for w in layers.parameters() if w.ndim == 2 and w.shape[-1] >= 192)
+    width = 192
+    assert found["tflop_a_page"] * 1e12 > 2 * 1024 * linear + 2 * 4 * 1024**2 * width
