@@ -40,21 +40,25 @@ for await (const line of createInterface({ input: process.stdin })) {
 """
 
 
-def pillow(*, raqm: bool, png: bool) -> Callable[[Page], None] | None:
+def pillow(*, raqm: bool, png: bool, hinted: bool = False) -> Callable[[Page], None] | None:
     """Pillow, a line at a time, in cells of our size: the rows are laid out for it.
 
-    The font is DejaVu Sans Mono without hints, as in this package: of the fonts that were
-    tried Pillow draws it quickest, five times as fast as with its hints.
+    The font is DejaVu Sans Mono without hints, as in this package: of all that were tried
+    Pillow draws it quickest.
 
     Args:
         raqm: lay lines out with Raqm, which is quicker, or with Pillow's basic engine.
         png: write a PNG as well, at Pillow's default level.
+        hinted: take the font as Debian installs it, as most people would.
     """
+    folder = _DEJAVU if hinted else FOLDER
+    if not (folder / "DejaVuSansMono.ttf").exists():
+        return None
     if raqm and not features.check("raqm"):
         return None
     width, height = Tier.BASE.cell
     engine = ImageFont.Layout.RAQM if raqm else ImageFont.Layout.BASIC
-    font = ImageFont.truetype(FOLDER / "DejaVuSansMono.ttf", width / ADVANCE, layout_engine=engine)
+    font = ImageFont.truetype(folder / "DejaVuSansMono.ttf", width / ADVANCE, layout_engine=engine)
 
     def draw(page: Page) -> None:
         image = Image.new("L", (Tier.BASE.side, Tier.BASE.side), 255)

@@ -23,6 +23,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,6 +41,7 @@ from optimem.values import Page
 
 _ROUNDS = 11
 _RING = 64  # pages that the ceiling copies into in turn: 64 MiB, more than a cache holds
+_PEERS = ("isal", "reportlab", "pdf2image", "un-locc", "pixelprompt")
 _COLD = """
 import time, numpy
 from optimem.renderers.atlas import load_atlas
@@ -94,6 +96,7 @@ def main() -> None:
         name: round(characters / seconds / 1000, 1) for name, seconds in text.items()
     }
     results["cold_start_ms"] = round(cold * 1000, 1)
+    results["peers"] = {name: _version(name) for name in _PEERS}
     print_report("render", results, checks(raster, text, cold))
 
 
@@ -104,7 +107,7 @@ def checks(raster: Mapping[str, float], text: Mapping[str, float], cold: float) 
         known = [seconds[name] for name in theirs if name in seconds]
         return round(min(known) / seconds[ours], 1) if known and ours in seconds else 0.0
 
-    drawn = "Pillow RAQM", "Pillow BASIC"
+    drawn = "Pillow RAQM", "Pillow BASIC", "Pillow RAQM, hinted"
     return [
         Check(
             "raster against the best Pillow way", times(raster, "optimem", *drawn), ">=", 75, "x"
@@ -140,7 +143,7 @@ def raster_ways(pages: list[Page]) -> dict[str, Way]:
     atlas = load_atlas()
     codes = [page_codes(page, atlas) for page in pages]
     source = page_pixels(pages[0], Tier.BASE)
-    ring = np.zeros((_RING, *source.shape), np.uint8)
+    ring = np.ones((_RING, *source.shape), np.uint8)  # ones, so that its memory is there
     turn = 0
 
     def copy() -> None:
@@ -240,10 +243,14 @@ def cold_start() -> float:
 
 def _pillow_ways(pages: list[Page], *, png: bool) -> dict[str, Way]:
     ways: dict[str, Way] = {}
-    for name, raqm in (("Pillow RAQM", True), ("Pillow BASIC", False)):
-        draw = peers.pillow(raqm=raqm, png=png)
+    for name, raqm, hinted in (
+        ("Pillow RAQM", True, False),
+        ("Pillow BASIC", False, False),
+        ("Pillow RAQM, hinted", True, True),
+    ):
+        draw = peers.pillow(raqm=raqm, png=png, hinted=hinted)
         if draw is None:
-            print(f"{name} is not installed: it needs the system's libfribidi")
+            print(f"{name} is not installed: apt-get install libfribidi0 fonts-dejavu-core")
         else:
             ways[name] = _each(draw, pages)
     return ways
@@ -255,6 +262,13 @@ def _each(draw: Callable[[Any], None], things: list[Any]) -> Way:
             draw(thing)
 
     return way
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":
