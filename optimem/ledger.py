@@ -87,8 +87,8 @@ class Ledger:
     def read(self) -> SessionState:
         """Catch up with the log alone."""
         state = self._store.state(self._scope)
-        if state.generation != self._generation:
-            self._forget()
+        if state.generation != self._generation or state.pages < len(self.pages):
+            self._forget()  # turns were taken away, or a server has dropped the pages
             self._generation = state.generation
         self._read_turns(state.turns)
         return state

@@ -340,6 +340,14 @@ def test_pages_are_kept_by_their_first_writer(store: Store) -> None:
     assert store.state(MINE).pages == 3
 
 
+def test_pages_leave_no_gap(store: Store) -> None:
+    fill(store, MINE, "one", "two")
+    assert not store.add_pages(MINE, [page(1)], 0)
+    assert store.add_pages(MINE, [page(0), page(1)], 0)
+    assert not store.add_pages(MINE, [page(3)], 0)
+    assert store.state(MINE).pages == 2
+
+
 def test_pages_of_an_older_generation_are_refused(store: Store) -> None:
     fill(store, MINE, "one", "two")
     assert rewind(store, MINE, 1)

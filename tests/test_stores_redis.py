@@ -122,7 +122,7 @@ def test_an_expired_session_is_gone_as_a_whole(server: Any, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kinds", [("blob:*",), ("index",), ("terms",), ("index", "terms"), ("plans",)]
+    "kinds", [("blob:*",), ("index",), ("terms",), ("index", "terms"), ("plans",), ("pages",)]
 )
 def test_what_was_derived_is_made_again(server: Any, url: str, kinds: tuple[str, ...]) -> None:
     with Memory.open(url, "42") as memory:
@@ -130,8 +130,8 @@ def test_what_was_derived_is_made_again(server: Any, url: str, kinds: tuple[str,
         before, found = shown(memory), memory.recall("word7 ref3")
         for kind in kinds:
             assert server.unlink(*keys(server, url, kind))
-        assert memory.recall("word7 ref3") == found
         assert shown(memory) == before
+        assert memory.recall("word7 ref3") == found
     with Memory.open(url, "42") as memory:
         assert memory.recall("word7 re", 20) == memory.recall("word7 re", 20)
         assert shown(memory) == before

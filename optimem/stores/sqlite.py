@@ -7,27 +7,20 @@ takes half a second a query.
 
 from __future__ import annotations
 
-import logging
-import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from optimem.errors import ConflictError, NotFoundError, StoreError
+from optimem.errors import ConflictError, NotFoundError
 from optimem.stores import codec
 from optimem.stores.postings import BLOCK, POSTING, Postings, without
 from optimem.stores.protocol import Draft, SessionState
+from optimem.stores.sqlite_database import Database
 from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, Turn, TurnFacts, dump_json
 
-_APPLICATION_ID = 0x4F70744D  # "OptM"
-_SCHEMA_VERSION = 1
 _NO_END = 1 << 62
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
 
-_FILES = ("", "-wal", "-shm")
-_CHUNK, _OVERLAP = 1 << 20, 1 << 12  # bytes of a file that are looked at together
 _STORED = {
     "turn": "id, facts, body",
     "page": "facts, body",
@@ -35,34 +28,6 @@ _STORED = {
     "blob": "key, value",
     "posting": "term",
 }
-
-_logger = logging.getLogger(__name__)
-
-_SCHEMA = f"""
-CREATE TABLE session (
-    id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
-    turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
-    indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
-    terms INTEGER NOT NULL DEFAULT 0, settings TEXT NOT NULL, UNIQUE (namespace, name));
-CREATE TABLE turn (
-    session INTEGER NOT NULL, position INTEGER NOT NULL,
-    id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    UNIQUE (session, position), UNIQUE (session, id));
-CREATE TABLE page (
-    session INTEGER NOT NULL, number INTEGER NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (session, number)) WITHOUT ROWID;
-CREATE TABLE plan (
-    session INTEGER NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (session, name)) WITHOUT ROWID;
-CREATE TABLE blob (
-    session INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (session, key)) WITHOUT ROWID;
-CREATE TABLE posting (
-    session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (session, term, block)) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
 
 
 class SQLiteStore:
@@ -79,45 +44,13 @@ class SQLiteStore:
     """
 
     def __init__(self, path: Path | None, synchronous: str = "normal") -> None:
-        self._path = path
-        self.url = "memory://" if path is None else f"sqlite:///{path}"
-        self._lock = threading.RLock()
-        try:
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(
-                path or ":memory:", timeout=30, isolation_level=None, check_same_thread=False
-            )
-            self._set_up(synchronous)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"cannot open {self.url}: {_reason(error)}") from None
-
-    def _set_up(self, synchronous: str) -> None:
-        found = self._db.execute("PRAGMA application_id").fetchone()[0]
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if found != _APPLICATION_ID and (found or version or tables):
-            self._db.close()
-            raise StoreError(f"{self.url} is a database of another program: name another file")
-        if version > _SCHEMA_VERSION:
-            self._db.close()
-            raise StoreError(
-                f"{self.url} was written by a later version of optimem: pip install -U optimem"
-            )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute(f"PRAGMA synchronous = {synchronous}")
-        self._db.execute("PRAGMA secure_delete = ON")
-        if not tables:
-            with self._write() as db:  # another process may have been faster
-                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    for statement in _SCHEMA.strip().split(";\n"):
-                        db.execute(statement)
+        self._database = Database(path, synchronous)
+        self.url = self._database.url
 
     # Sessions
 
     def state(self, scope: Scope) -> SessionState:
-        with self._read() as db:
+        with self._database.read() as db:
             row = db.execute(
                 "SELECT turns,"
                 " (SELECT coalesce(max(number) + 1, 0) FROM page WHERE session = session.id),"
@@ -132,14 +65,14 @@ class SQLiteStore:
         return SessionState(turns, pages, generation, indexed, documents, terms, settings)
 
     def sessions(self, namespace: str) -> list[str]:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT name FROM session WHERE namespace = ? ORDER BY name",
             (codec.encode_name(namespace),),
         )
         return [codec.decode_name(name) for (name,) in rows]
 
     def drop(self, scope: Scope) -> int:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._find(db, scope)
             if key is None:
                 return 0
@@ -152,7 +85,7 @@ class SQLiteStore:
             return count
 
     def fork(self, scope: Scope, target: Scope) -> None:
-        with self._write() as db:
+        with self._database.write() as db:
             source = self._find(db, scope)
             if source is None:
                 raise NotFoundError(f"no session {scope.session!r} to fork")
@@ -182,7 +115,7 @@ class SQLiteStore:
     ) -> list[int]:
         if not drafts:
             return []
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._session(db, scope, settings)
             length = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()[0]
             positions = []
@@ -198,7 +131,7 @@ class SQLiteStore:
     def entries(self, scope: Scope, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
         last = _NO_END if stop is None else stop
         while True:
-            rows = self._rows(
+            rows = self._database.rows(
                 "SELECT position, id, time, body FROM turn WHERE session ="
                 " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
                 " AND position >= ? AND position < ? ORDER BY position LIMIT ?",
@@ -211,7 +144,7 @@ class SQLiteStore:
             start = rows[-1][0] + 1
 
     def turn_facts(self, scope: Scope, start: int = 0) -> list[tuple[int, TurnFacts]]:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT position, facts, time FROM turn WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
             " AND position >= ? ORDER BY position",
@@ -220,7 +153,7 @@ class SQLiteStore:
         return [(position, codec.decode_turn_facts(facts, time)) for position, facts, time in rows]
 
     def position(self, scope: Scope, turn_id: str) -> int | None:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT position FROM turn WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND id = ?",
             (*_names(scope), codec.encode_name(turn_id)),
@@ -230,7 +163,7 @@ class SQLiteStore:
     def rewind(
         self, scope: Scope, length: int, pages: int, postings: Postings, seen: SessionState
     ) -> bool:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._unmoved(db, scope, seen)
             if key is None:
                 return False
@@ -251,7 +184,7 @@ class SQLiteStore:
         postings: Postings,
         seen: SessionState,
     ) -> int | None:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._unmoved(db, scope, seen)
             if key is None:
                 return None
@@ -266,10 +199,14 @@ class SQLiteStore:
     def add_pages(
         self, scope: Scope, pages: Sequence[tuple[Page, PageFacts]], generation: int
     ) -> bool:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._find(db, scope)
-            row = db.execute("SELECT generation FROM session WHERE id = ?", (key,)).fetchone()
-            if row is None or row[0] != generation:
+            row = db.execute(
+                "SELECT generation, (SELECT coalesce(max(number) + 1, 0) FROM page"
+                " WHERE session = session.id) FROM session WHERE id = ?",
+                (key,),
+            ).fetchone()
+            if row is None or row[0] != generation or (pages and pages[0][0].number > row[1]):
                 return False
             db.executemany(
                 "INSERT OR IGNORE INTO page VALUES (?, ?, ?, ?)",
@@ -281,7 +218,7 @@ class SQLiteStore:
             return True
 
     def page(self, scope: Scope, number: int) -> Page | None:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT body FROM page WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND number = ?",
             (*_names(scope), number),
@@ -289,7 +226,7 @@ class SQLiteStore:
         return codec.decode_page(rows[0][0], number) if rows else None
 
     def page_facts(self, scope: Scope, start: int = 0) -> list[PageFacts]:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT number, facts FROM page WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
             " AND number >= ? ORDER BY number",
@@ -298,7 +235,7 @@ class SQLiteStore:
         return [codec.decode_page_facts(facts, number) for number, facts in rows]
 
     def plans(self, scope: Scope) -> dict[str, Plan]:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT name, body FROM plan WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?)",
             _names(scope),
@@ -306,7 +243,7 @@ class SQLiteStore:
         return {name: codec.decode_plan(body) for name, body in rows}
 
     def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._find(db, scope)
             if key is None:
                 return True
@@ -318,7 +255,7 @@ class SQLiteStore:
             return True
 
     def blob(self, scope: Scope, key: str) -> bytes | None:
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT value FROM blob WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND key = ?",
             (*_names(scope), key),
@@ -326,7 +263,7 @@ class SQLiteStore:
         return codec.open_blob(rows[0][0]) if rows else None
 
     def put_blob(self, scope: Scope, key: str, value: bytes) -> bytes:
-        with self._write() as db:
+        with self._database.write() as db:
             session = self._find(db, scope)
             if session is None:
                 return value
@@ -341,7 +278,7 @@ class SQLiteStore:
             return value
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
-        with self._write() as db:
+        with self._database.write() as db:
             session = self._find(db, scope)
             pairs = [(session, key) for key in keys]
             db.executemany("DELETE FROM blob WHERE session = ? AND key = ?", pairs)
@@ -349,7 +286,7 @@ class SQLiteStore:
     # The search index
 
     def index(self, scope: Scope, postings: Postings, stop: int, seen: SessionState) -> bool:
-        with self._write() as db:
+        with self._database.write() as db:
             key = self._unmoved(db, scope, seen)
             if key is None:
                 return False
@@ -370,7 +307,7 @@ class SQLiteStore:
 
     def frequencies(self, scope: Scope, terms: Iterable[str]) -> dict[str, int]:
         found = {}
-        with self._read() as db:
+        with self._database.read() as db:
             key = self._find(db, scope)
             for term in terms:
                 size = db.execute(
@@ -383,7 +320,7 @@ class SQLiteStore:
 
     def completions(self, scope: Scope, prefixes: Iterable[str], limit: int) -> list[str]:
         found: list[str] = []
-        with self._read() as db:
+        with self._database.read() as db:
             key = self._find(db, scope)
             for prefix in prefixes:
                 first = codec.encode_name(prefix)
@@ -397,7 +334,7 @@ class SQLiteStore:
 
     def postings(self, scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
         found = {}
-        with self._read() as db:
+        with self._database.read() as db:
             key = self._find(db, scope)
             for term in terms:
                 rows = db.execute(
@@ -410,7 +347,7 @@ class SQLiteStore:
 
     def size(self, scope: Scope) -> dict[str, int]:
         columns = {"log": ("turn", "body"), "pages": ("page", "body"), "blobs": ("blob", "value")}
-        with self._read() as db:
+        with self._database.read() as db:
             key = self._find(db, scope)
             return {
                 kind: db.execute(
@@ -421,27 +358,18 @@ class SQLiteStore:
             }
 
     def warnings(self) -> list[str]:
-        with self._read() as db:
-            damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        return [] if damage == "ok" else [f"{self.url} is damaged: {damage}"]
+        damage = self._database.damage()
+        return [] if damage is None else [f"{self.url} is damaged: {damage}"]
 
     def purge(self) -> None:
-        """Empty the write-ahead log; what is deleted in the database is overwritten at once."""
-        if self._path is None:
-            return
-        with self._read() as db:
-            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
-            _logger.warning(
-                "%s is being read: its -wal file keeps deleted words until that ends", self.url
-            )
+        self._database.empty_log()
 
     def stored(self, scope: Scope) -> Iterator[tuple[str, bytes]]:
-        with self._read() as db:
+        with self._database.read() as db:
             key = self._find(db, scope)
         for table, columns in _STORED.items():
-            rows = self._rows(f"SELECT {columns} FROM {table} WHERE session = ?", (key or 0,))
-            for row in rows:
+            query = f"SELECT {columns} FROM {table} WHERE session = ?"
+            for row in self._database.rows(query, (key or 0,)):
                 for value in row:
                     data = value.encode() if isinstance(value, str) else bytes(value)
                     yield table, codec.readable(data)
@@ -449,17 +377,11 @@ class SQLiteStore:
             page = self.page(scope, number)
             if page is not None:
                 yield f"page {number}", codec.encode_name(page.text)
-        for path in () if self._path is None else (f"{self._path}{end}" for end in _FILES):
-            if os.path.exists(path):
-                with open(path, "rb") as file:
-                    before = b""
-                    while chunk := file.read(_CHUNK):
-                        yield f"file {path}", before + chunk
-                        before = chunk[-_OVERLAP:]
+        for path, data in self._database.file_bytes():
+            yield f"file {path}", data
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     # Inside a transaction
 
@@ -546,38 +468,6 @@ class SQLiteStore:
             )
         return int(row[0])
 
-    # Connections
-
-    def _rows(self, query: str, values: tuple[str | bytes | int, ...]) -> list[tuple[Json, ...]]:
-        with self._read() as db:
-            return db.execute(query, values).fetchall()
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise StoreError(f"cannot read {self.url}: {_reason(error)}") from None
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                    self._db.execute("COMMIT")
-                finally:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise StoreError(f"cannot write {self.url}: {_reason(error)}") from None
-
 
 def _names(scope: Scope) -> tuple[bytes, bytes]:
     return codec.encode_name(scope.namespace), codec.encode_name(scope.session)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
