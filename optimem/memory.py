@@ -109,8 +109,8 @@ class Memory:
         """Open a session, which comes into being with its first turn.
 
         Args:
-            url: `sqlite:///path` or `memory://`; by default `$OPTIMEM_STORE`, else a
-                SQLite file in the user's data folder.
+            url: `sqlite:///path`, `redis://host` (see `optimem.stores.redis`) or `memory://`;
+                by default `$OPTIMEM_STORE`, else a SQLite file in the user's data folder.
             session: the session's name.
             namespace: whose session it is; names in different namespaces never meet.
             policy: how pages fade; `Epochs()` by default.
