@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import redis.asyncio as asyncio_redis
 import servers
 
 from optimem import Memory
-from optimem.errors import StoreError
+from optimem.errors import MissingExtraError, StoreError
 from optimem.stores import open_store
 from optimem.stores.redis import AsyncRedisStore, RedisStore
 from optimem.stores.redis_scripts import DURABLE
@@ -248,6 +249,13 @@ def test_an_asynchronous_client_that_decodes_is_refused(redis_url: str) -> None:
     client = asyncio_redis.Redis.from_url(redis_url, decode_responses=True)
     with pytest.raises(StoreError, match="decode_responses"):
         AsyncRedisStore(client)
+
+
+def test_without_redis_py_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "optimem.stores.redis")
+    with pytest.raises(MissingExtraError, match=r"pip install 'optimem\[redis\]'"):
+        open_store("redis://localhost")
 
 
 def test_an_absent_server_is_one_clear_error() -> None:
