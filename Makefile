@@ -30,9 +30,12 @@ bench: .venv/.dev ## Run every benchmark; each ends with one JSON line
 	@set -e; for name in $$($(BIN)/python -c 'import optimem.bench as b; print(*b.BENCHES)'); do \
 	    echo "== $$name"; $(BIN)/optimem bench $$name; done
 
-docs: .venv/.dev ## Make the README's picture and figures anew
+docs: .venv/.dev ## Measure anew what the README says: its picture and its tables
 	$(BIN)/optimem demo --json --sheet docs/pages.png | tail -n 1 | $(BIN)/python -m json.tool > docs/bench/demo.json
-	$(BIN)/python -c "import runpy; t = runpy.run_path('tests/test_readme.py'); print(t['demo_table']() + t['commands_table']())"
+	@set -e; for name in $$($(BIN)/python -c 'import optimem.bench as b; print(*b.BENCHES)'); do \
+	    echo "== $$name"; $(BIN)/optimem bench $$name | tail -n 1 \
+	        | $(BIN)/python -m json.tool > docs/bench/$$name.json; done
+	$(BIN)/python tests/test_readme.py
 
 clean: ## Remove build output and caches; .venv stays
 	rm -rf build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def between(start: str, end: str) -> str:
-    """What stands between two marks of the README."""
-    match = re.search(rf"<!-- {start}.*?-->\n(.*?)<!-- {end} -->", README, re.DOTALL)
+def between(start: str, end: str) -> re.Match[str]:
+    """What stands between two marks of the README, as the match's second group."""
+    match = re.search(rf"(<!-- {start}.*?-->\n)(.*?)(<!-- {end} -->)", README, re.DOTALL)
     assert match is not None, start
-    return match[1]
+    return match
 
 
 def demo_table() -> str:
@@ -39,6 +39,19 @@ def demo_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def checks_table() -> str:
+    """The README's table of figures, made from the kept outputs of the benchmarks."""
+    lines = ["| benchmark | figure | measured | aim | |", "|---|---|---|---|---|"]
+    for path in sorted((ROOT / "docs/bench").glob("*.json")):
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        for check in report.get("checks", ()):
+            aim = f"{'≤' if check['op'] == '<=' else '≥'} {check['bound']:g}"
+            value = "not run" if check["value"] is None else f"{check['value']:g} {check['unit']}"
+            verdict = "holds" if check["holds"] else "**missed**"
+            lines.append(f"| {path.stem} | {check['name']} | {value} | {aim} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
 def commands_table() -> str:
     """The README's list of commands, made from their own help."""
     commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
@@ -49,11 +62,15 @@ def commands_table() -> str:
 
 
 def test_the_table_is_the_demos_own_output() -> None:
-    assert between("demo table", "end of demo table") == demo_table()
+    assert between("demo table", "end of demo table")[2] == demo_table()
+
+
+def test_the_figures_are_the_benchmarks_own_output() -> None:
+    assert between("checks", "end of checks")[2] == checks_table()
 
 
 def test_the_commands_are_the_command_lines_own_help() -> None:
-    assert between("commands", "end of commands") == commands_table()
+    assert between("commands", "end of commands")[2] == commands_table()
 
 
 def test_the_first_block_runs_as_it_stands(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -72,3 +89,26 @@ def test_every_file_of_the_tree_exists() -> None:
         folder = "" if not line.startswith("  ") else "optimem/"
         for name in re.findall(r"^\s*((?:[\w]+\.py ?|[\w]+/ *)+)", line)[0].split():
             assert (ROOT / folder / name).exists(), name
+
+
+def test_every_module_stands_in_the_tree() -> None:
+    tree = README.partition("## Where to look")[2]
+    for path in (ROOT / "optimem").glob("*.py"):
+        assert path.name.startswith("__") or f"{path.name} " in tree, path.name
+
+
+def write_tables() -> None:
+    """Put the tables of today's figures into the README: `python tests/test_readme.py`."""
+    text = README
+    for start, end, table in (
+        ("demo table", "end of demo table", demo_table()),
+        ("checks", "end of checks", checks_table()),
+        ("commands", "end of commands", commands_table()),
+    ):
+        match = between(start, end)
+        text = text.replace(match[0], match[1] + table + match[3])
+    (ROOT / "README.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    write_tables()
