@@ -225,11 +225,9 @@ class Memory:
                 similar = similar_turns(self.store, self.scope, self._embed, query)
                 words = [position for position, _ in ranked]
                 ranked = fuse([words, similar], limit)
-            return [
-                self._recalled(entry, score)
-                for position, score in ranked[:limit]
-                for entry in self.store.entries(self.scope, position, position + 1)
-            ]
+            scores = dict(ranked[:limit])
+            found = self.store.entries_at(self.scope, scores)
+            return [self._recalled(entry, scores[entry.position]) for entry in found]
 
     def turn(self, turn_id: str) -> Turn:
         """One turn, exactly as it came; raises NotFoundError."""

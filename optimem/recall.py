@@ -156,10 +156,9 @@ class SearchIndex:
                 told[holders[term]] += weights[term]
             likely.update(position for position, _ in _largest(told, _READ_FOR_EXACT))
         held: dict[int, int] = {}
-        for position in likely:
-            for entry in self._store.entries(self._scope, position, position + 1):
-                text = searchable(entry.turn)
-                held[position] = sum(string in text for string in exact)
+        for entry in self._store.entries_at(self._scope, sorted(likely)):
+            text = searchable(entry.turn)
+            held[entry.position] = sum(string in text for string in exact)
         return held
 
 

@@ -181,6 +181,8 @@ def test_turns_come_back_exactly_and_in_order(store: Store) -> None:
     assert [entry.position for entry in entries] == [0, 1, 2, 3]
     assert [entry.position for entry in store.entries(MINE, 1, 3)] == [1, 2]
     assert list(store.entries(MINE, 2, 2)) == list(store.entries(MINE, 4)) == []
+    assert [entry.position for entry in store.entries_at(MINE, [3, 0, 9, -1, 2])] == [3, 0, 2]
+    assert store.entries_at(MINE, []) == []
     assert store.turn_facts(MINE, 2) == [(n, drafts[n].facts) for n in (2, 3)]
     assert store.position(MINE, "id 2") == 2
     assert store.state(MINE).turns == 4
@@ -269,6 +271,7 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> N
     assert state.generation > 0
     assert texts(store, MINE) == {0: "red fox"}
     assert [position for position, _ in store.turn_facts(MINE)] == [0]
+    assert [entry.position for entry in store.entries_at(MINE, [2, 0, 1])] == [0]
     assert store.position(MINE, "t1") is None
     assert store.blob(MINE, "png") is None
     assert store.plans(MINE) == {}

@@ -76,6 +76,10 @@ class Store(Protocol):
         """Turns by position, oldest first, read as they are asked for."""
         ...
 
+    def entries_at(self, scope: Scope, positions: Iterable[int]) -> list[Entry]:
+        """Turns at some positions, in their order; those that are forgotten are left out."""
+        ...
+
     def turn_facts(self, scope: Scope, start: int = 0) -> list[tuple[int, TurnFacts]]:
         """Facts of the turns from `start` on."""
         ...

@@ -173,6 +173,18 @@ class RedisSteps:
         ]
         return entries, len(records) == stop - start
 
+    def entries_at(self, scope: Scope, positions: Iterable[int]) -> Steps[list[Entry]]:
+        wanted = [position for position in positions if position >= 0]
+        if not wanted:
+            return []
+        log = self._keys(scope)[1]
+        records = yield [("LINDEX", log, position) for position in wanted]
+        return [
+            Entry(position, codec.decode_record(record))
+            for position, record in zip(wanted, records, strict=True)
+            if record
+        ]
+
     def turn_facts(self, scope: Scope, start: int = 0) -> Steps[list[tuple[int, TurnFacts]]]:
         (lines,) = yield [("LRANGE", self._keys(scope)[2], start, -1)]
         return [

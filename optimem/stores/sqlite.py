@@ -143,6 +143,20 @@ class SQLiteStore:
                 return
             start = rows[-1][0] + 1
 
+    def entries_at(self, scope: Scope, positions: Iterable[int]) -> list[Entry]:
+        found = []
+        with self._database.read() as db:
+            key = self._find(db, scope)
+            for position in positions:
+                rows = db.execute(
+                    "SELECT id, time, body FROM turn WHERE session = ? AND position = ?",
+                    (key, position),
+                )
+                for id, time, body in rows:
+                    turn = codec.decode_turn(body, codec.decode_name(id), time)
+                    found.append(Entry(position, turn))
+        return found
+
     def turn_facts(self, scope: Scope, start: int = 0) -> list[tuple[int, TurnFacts]]:
         rows = self._database.rows(
             "SELECT position, facts, time FROM turn WHERE session ="
