@@ -22,7 +22,7 @@ from optimem.policies import Epochs, Situation
 from optimem.renderers.layout import PageStyle
 from optimem.stores import open_store
 from optimem.values import Plan, Scope
-from optimem.vision import LocalReader, ModelInputs, part_prompt
+from optimem.vision import LocalReader, ModelInputs, Past, part_prompt
 from optimem.vision.checkpoint import load_checkpoint
 from optimem.vision.prompt import Picture, square
 
@@ -66,6 +66,19 @@ def inputs_of(memory: Memory, reader: LocalReader, budget: int | None = None) ->
     inputs = memory.context(reader=reader, budget=budget).model_inputs()
     assert isinstance(inputs, ModelInputs)
     return inputs
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[Any, ...]]:
+    """The positional arguments of every call of a method from now on."""
+    calls: list[tuple[Any, ...]] = []
+    method = getattr(owner, name)
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        return method(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, watched)
+    return calls
 
 
 @pytest.mark.parametrize("kind", ["deepseek-ocr", "qwen3-vl", "got-ocr2", "smolvlm"])
@@ -129,28 +142,96 @@ def test_pages_are_encoded_once_and_an_append_encodes_nothing(reader: LocalReade
             assert torch.allclose(reader.model(**rest).logits[:, -1], whole, atol=1e-2)
 
 
+@pytest.mark.parametrize("kind", ["deepseek-ocr", "qwen3-vl"])
+def test_a_conversation_goes_on_from_the_cache_of_its_last_answer(
+    folders: dict[str, Path], kind: str
+) -> None:
+    """Answers are those of a full prefill, over an epoch too; between epochs little is read."""
+    reader = LocalReader.load(str(folders[kind]), device="cpu")
+    past: Past | None = None
+    read: list[int] = []
+    with Memory.open("memory://") as memory:
+        fill(memory, 0, 24)
+        for turn in range(5):
+            memory.append({"role": "user", "content": words(turn, 200 if turn == 3 else 20)})
+            context = memory.context(reader=reader, budget=7000)
+            whole, rest = context.model_inputs(), context.model_inputs(past)
+            assert isinstance(rest, ModelInputs)
+            out = generate(reader, rest)
+            new = out.sequences[0, rest["input_ids"].shape[1] :]
+            full = generate(reader, whole).sequences[0, whole["input_ids"].shape[1] :]
+            assert torch.equal(new, full)
+            past = rest.past(out.past_key_values)
+            read.append(rest["input_ids"].shape[1])
+            memory.append({"role": "assistant", "content": reader.tokenizer.decode(new)})
+    assert min(read[1:]) < read[0] / 10
+
+
+def generate(reader: LocalReader, inputs: Any) -> Any:
+    with torch.inference_mode():
+        return reader.model.generate(
+            **inputs,
+            max_new_tokens=6,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=2,
+            return_dict_in_generate=True,
+        )
+
+
+def test_images_beside_pages_are_counted_and_spliced(reader: LocalReader) -> None:
+    """An image of an old turn stands beside its page, in a mode that fades with it."""
+    with Memory.open("memory://") as memory:
+        url = "data:image/png;base64," + base64.b64encode(png(900, 600)).decode()
+        image = {"type": "image_url", "image_url": {"url": url}}
+        memory.append({"role": "user", "content": [{"type": "text", "text": words(1)}, image]})
+        fill(memory, 0, 30)
+        context = memory.context(reader=reader, budget=14_000)
+        inputs = context.model_inputs()
+        beside = [segment for segment in context.segments if segment.kind == "attachment"]
+        assert len(beside) == 1 and beside[0].tokens in (274, 112, 74)
+        assert inputs["input_ids"].shape[1] == context.tokens
+        images = sum(segment.kind in ("page", "attachment") for segment in context.segments)
+        assert len(inputs["mm_encoder_outputs"]["image"].pooler_output) == images
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_turn_in_a_session_of_a_thousand_pages_touches_only_what_is_new(
+    reader: LocalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Memory.open("memory://") as memory:
+        for start in range(0, 10_500, 500):
+            fill(memory, start, start + 500)
+        inputs_of(memory, reader, 12_000)
+        assert len(memory.pages()) >= 1000
+        encoded = reader.work["encoded"]
+        counted = recorded(monkeypatch, LocalReader, "turn")
+        pages = recorded(monkeypatch, type(memory.store), "page")
+        memory.append({"role": "user", "content": "short"}, id="new")
+        context = memory.context(reader=reader, budget=12_000)
+        context.model_inputs()
+        assert [turn.id for _, turn in counted] == ["new"]
+        assert reader.work["encoded"] == encoded
+        shown = sum(segment.kind in ("page", "page_text") for segment in context.segments)
+        assert len(pages) <= shown + 2
+
+
 def test_each_turn_and_page_is_counted_once(
     reader: LocalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A turn costs what is new, not what the session holds: counted, not timed."""
-    counted: list[str] = []
-    count = LocalReader.turn
-
-    def watched(self: LocalReader, turn: Any) -> int:
-        counted.append(turn.id)
-        return count(self, turn)
-
-    monkeypatch.setattr(LocalReader, "turn", watched)
+    counted = recorded(monkeypatch, LocalReader, "turn")
     with Memory.open("memory://") as memory:
         fill(memory, 0, 40)
         inputs_of(memory, reader, 6000)
-        assert sorted(counted) == sorted(f"t{n}" for n in range(40))
+        assert sorted(turn.id for _, turn in counted) == sorted(f"t{n}" for n in range(40))
         before = reader.work["encoded"]
         for n in range(40, 43):
             counted.clear()
             memory.append({"role": "user", "content": "short"}, id=f"t{n}")
             inputs_of(memory, reader, 6000)
-            assert counted == [f"t{n}"]
+            assert [turn.id for _, turn in counted] == [f"t{n}"]
         assert reader.work["encoded"] == before
 
 
@@ -258,19 +339,13 @@ def test_misses_are_encoded_a_batch_at_a_time(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     reader = LocalReader.load(str(folders["deepseek-ocr"]), device="cpu", batch=batch)
-    sizes: list[int] = []
-    encode = type(reader.encoder).encode
-
-    def watched(self: Any, views: Sequence[Tensor], tier: Tier) -> Tensor:
-        sizes.append(len(views[0]))
-        return encode(self, views, tier)
-
-    monkeypatch.setattr(type(reader.encoder), "encode", watched)
+    calls = recorded(monkeypatch, type(reader.encoder), "encode")
     with Memory.open("memory://") as memory:
         fill(memory, 0, 30)
         session = reader.open(memory.store, memory.scope, PageStyle(), lambda _: ("", b""))
         pages = memory.pages()
         session.encode((page.number, Tier.TINY) for page in pages)
+    sizes = [len(views[0]) for _, views, _ in calls]
     assert sum(sizes) == len(pages) and max(sizes) <= batch
     assert len(sizes) == -(-len(pages) // batch)
 

@@ -69,8 +69,8 @@ def test_int8_takes_half_of_bf16(count: int) -> None:
 
 
 def test_same_tokens_same_bytes() -> None:
-    first, again = (pack(random_tokens(), keyed("int8")) for _ in range(2))
-    assert first == again
+    assert len({pack(random_tokens(), keyed("int8")) for _ in range(20)}) == 1
+    first = pack(random_tokens(), keyed("int8"))
     assert pack(random_tokens(seed=1), keyed("int8")) != first
 
 
@@ -113,7 +113,7 @@ def saved(tensors: dict[str, Tensor], key: TokenKey) -> bytes:
     total = 0
     for values in tensors.values():
         total = zlib.crc32(values.view(torch.uint8).numpy().data, total)
-    return save(tensors, {"key": str(key), "sum": f"{total:08x}"})
+    return save(tensors, {"optimem": f"{key} {total:08x}"})
 
 
 @given(data=st.binary(max_size=64))
@@ -134,6 +134,6 @@ def test_a_flipped_bit_is_noticed(place: int, bit: int) -> None:
 def test_bytes_without_a_key_are_refused() -> None:
     with pytest.raises(StoreError, match="damaged"):
         unpack(save({"tokens": random_tokens().bfloat16()}), KEY, (1, 73, WIDTH))
-    header = json.dumps({"__metadata__": {"page": "x"}}).encode()
-    with pytest.raises(StoreError, match="other vision tokens: None"):
+    header = json.dumps({"__metadata__": {"optimem": "x"}}).encode()
+    with pytest.raises(StoreError, match="other vision tokens"):
         unpack(len(header).to_bytes(8, "little") + header, KEY, (1, 73, WIDTH))

@@ -26,6 +26,7 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 _STEPS = 127
+_LABEL = "optimem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def pack(tokens: Tensor, key: TokenKey) -> bytes:
         scale = exact.abs().amax(-1, keepdim=True).clamp(min=torch.finfo().tiny) / _STEPS
         tensors["tokens"] = (exact / scale).round().to(torch.int8).contiguous()
         tensors["scale"] = scale.contiguous()
-    return save(tensors, {"key": str(key), "sum": _checksum(tensors)})
+    return save(tensors, {_LABEL: f"{key} {_checksum(tensors)}"})  # one: several have no order
 
 
 def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
@@ -71,12 +72,12 @@ def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
     """
     try:
         tensors = load(data)
-        named = _header(data)
+        named, _, checksum = _label(data).rpartition(" ")
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{key} in the store is damaged: {error}") from None
-    if named.get("key") != str(key):
-        raise StoreError(f"{key} in the store holds other vision tokens: {named.get('key')}")
-    if named.get("sum") != _checksum(tensors):
+    if named != str(key):
+        raise StoreError(f"{key} in the store holds other vision tokens: {named}")
+    if checksum != _checksum(tensors):
         raise StoreError(f"{key} in the store is damaged: its checksum does not hold")
     values, scale = tensors.get("tokens"), tensors.get("scale")
     if values is None or values.dtype != _TYPES[key.precision] or tuple(values.shape) != shape:
@@ -89,11 +90,10 @@ def unpack(data: bytes, key: TokenKey, shape: tuple[int, int, int]) -> Tensor:
     return values.float() * scale
 
 
-def _header(data: bytes) -> Mapping[str, str]:
-    """What was written beside the tensors; the header begins behind its length."""
+def _label(data: bytes) -> str:
+    """The key and checksum beside the tensors; the header begins behind its length."""
     length = int.from_bytes(data[:8], "little")
-    found: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
-    return found
+    return str(json.loads(data[8 : 8 + length])["__metadata__"][_LABEL])
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
