@@ -190,6 +190,9 @@ class ContextBuilder:
         while True:
             plans = self._store.plans(self._scope)
             past = plans.get(name)
+            if past is not None and self._ledger.lags(past):
+                self._ledger.sync()  # another worker has planned for turns that came since
+                continue
             situation = self._situation(profile, budget, fixed, past, now)
             plan = self._policy.apply(situation, past or Plan()).settled()
             if plan == past:

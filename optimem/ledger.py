@@ -23,7 +23,7 @@ from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.renderers.page import stamp
 from optimem.stores import SessionState, Store
 from optimem.tokens import Counter
-from optimem.values import Json, Mark, Page, PageFacts, Scope, Turn, TurnFacts, dump_json
+from optimem.values import Json, Mark, Page, PageFacts, Plan, Scope, Turn, TurnFacts, dump_json
 
 _FRAME_TOKENS = 4  # around each message
 _CALL_TOKENS = 8  # around each call and each result
@@ -92,6 +92,10 @@ class Ledger:
             self._generation = state.generation
         self._read_turns(state.turns)
         return state
+
+    def lags(self, plan: Plan) -> bool:
+        """Whether a plan is for turns or pages that are not known here yet."""
+        return plan.frontier > len(self.turns) or plan.pages > len(self.pages)
 
     def sync(self) -> None:
         """Catch up with the store and lay out what is new; seals the pages that are full."""

@@ -21,7 +21,7 @@ import writer
 from optimem import Memory
 from optimem.errors import StoreError
 from optimem.stores.redis_steps import RedisSteps
-from optimem.values import Scope
+from optimem.values import Plan, Scope
 
 WRITER = Path(writer.__file__)
 SCOPE = Scope("default", writer.SESSION)
@@ -213,6 +213,25 @@ def watch(url: str, pages: list[str], stop: threading.Event) -> None:
 
 def test_writers_and_readers_agree_on_one_order(url: str) -> None:
     crowd(url, writers=4, turns=30, readers=2)
+
+
+def test_a_plan_for_turns_not_yet_seen_is_caught_up_with(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Memory.open(url, "s") as slow, Memory.open(url, "s") as fast:
+
+        def overtaken(scope: Scope) -> dict[str, Plan]:
+            monkeypatch.undo()
+            for number in range(60):
+                fast.append({"role": "user", "content": writer.text(f"w-{number * 5}")})
+                fast.context("openai:gpt-6-astra", 20_000)
+            return slow.store.plans(scope)
+
+        slow.append({"role": "user", "content": "first"})
+        monkeypatch.setattr(slow.store, "plans", overtaken)
+        context = slow.context("openai:gpt-6-astra", 20_000)
+        assert context.plan == fast.context("openai:gpt-6-astra", 20_000).plan
+        assert context.plan.frontier > 1
 
 
 @pytest.mark.long
