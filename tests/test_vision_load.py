@@ -159,8 +159,12 @@ def test_a_key_too_few_or_too_many_is_named(tmp_path: Path) -> None:
         (
             {"config.json": '{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'},
             "LlamaForCausalLM or llama, which takes no pages here. Use DeepSeek-OCR, Unlimited-OCR"
-            " and optimem-nano, DeepSeek-OCR-2, GOT-OCR2, Qwen2.5-VL, Qwen3-VL, InternVL, SmolVLM,"
-            " LLaVA",
+            " and optimem-nano, deepseek-community/DeepSeek-OCR-2, GOT-OCR2, Qwen2.5-VL,"
+            " Qwen3-VL, InternVL, SmolVLM, LLaVA",
+        ),
+        (
+            {"config.json": '{"architectures": ["DeepseekOCR2ForCausalLM"]}'},
+            "DeepseekOCR2ForCausalLM, which takes no pages here.*deepseek-community",
         ),
         (
             {"config.json": '{"model_type": "got_ocr2"}', "pytorch_model.bin": "x"},

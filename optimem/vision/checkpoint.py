@@ -86,12 +86,13 @@ _UNLIMITED = Family(
     DeepseekOcr,
     unused=r"model\.vision_model\.embeddings\.patch_embedding\.weight",
 )
-_OCR2 = Family("DeepSeek-OCR-2", "DeepseekOcr2ForConditionalGeneration", DeepseekOcr2)
+_OCR2 = Family(  # the original's config.json needs its remote code; this one has transformers' own
+    "deepseek-community/DeepSeek-OCR-2", "DeepseekOcr2ForConditionalGeneration", DeepseekOcr2
+)
 
 FAMILIES: Mapping[str, Family] = {
     "DeepseekOCRForCausalLM": _V1,
     "unlimited_ocr": _UNLIMITED,
-    "DeepseekOCR2ForCausalLM": _OCR2,
     "deepseek_ocr2": _OCR2,
     "got_ocr2": Family("GOT-OCR2", "GotOcr2ForConditionalGeneration", GotOcr2, frames=FRAMES),
     "qwen2_5_vl": Family("Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration", QwenVL),
