@@ -112,7 +112,7 @@ class SearchIndex:
         holders: dict[str, Positions] = {}
         mean = state.terms / max(state.documents, 1)
         for term, weight in weights.items():
-            positions, gains = _gains(found.get(term, b""), mean)
+            positions, gains = _gains(found.get(term, b""), mean, state.turns)
             scores[positions] += weight * gains
             if exact:
                 holders[term] = positions
@@ -185,9 +185,10 @@ def recalled(entry: Entry, score: float, places: tuple[Place, ...]) -> Recalled:
     return Recalled(turn.id, entry.position, turn.role, turn.time, turn.text, score, pages, places)
 
 
-def _gains(data: bytes, mean: float) -> tuple[Positions, Floats]:
+def _gains(data: bytes, mean: float, turns: int) -> tuple[Positions, Floats]:
     """Where a term stands, and the share of its weight that each turn gets (its best stretch)."""
     found = decode_postings(data)  # (postings,)
+    found = found[found["position"] < turns]  # others may have indexed newer turns meanwhile
     if not len(found):
         return np.zeros(0, np.intp), np.zeros(0)
     count = found["count"].astype(np.float64)

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -446,6 +446,23 @@ def test_the_index_grows_in_step_with_the_log(store: Store) -> None:
     assert postings(store, MINE, "fox") == [(0, 1, 2)]
     assert found(store, MINE, "fox") == [0, 1]
     assert texts(store, MINE) == {0: "red fox", 1: "blue fox"}
+
+
+def test_turns_that_others_index_meanwhile_wait_for_the_next_recall(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, MINE, "red fox", "blue fox")
+    index = SearchIndex(store, MINE)
+
+    def overtaken(scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
+        monkeypatch.undo()
+        add(store, draft("grey fox", "late"))
+        catch_up(store, scope)
+        return store.postings(scope, terms)
+
+    monkeypatch.setattr(store, "postings", overtaken)
+    assert [position for position, _ in index.search("fox", 5)] == [1, 0]
+    assert [position for position, _ in index.search("fox", 5)] == [2, 1, 0]
 
 
 def test_a_log_of_several_blocks_is_one_index(
