@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.renderers.area import area_average
 from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.clusters import Cluster, Clusters
 from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
@@ -39,6 +40,7 @@ PAPERS = (255, 238, 221, 204)
 """Grey of the paper in each band; ink on it is always black."""
 
 _CODEPOINTS = 0x110000
+_AT_ONCE = 8  # rows that a gather takes at a time, few enough to stay in the cache
 _BASE: Cell = Tier.BASE.cell
 
 
@@ -72,6 +74,7 @@ class Atlas:
         self._slots[self._drawn] = first
         self._slots[self._late] = self._starts
         self._tables: dict[tuple[Cell, Fade], npt.NDArray[Any]] = {}
+        self._packed_tables: dict[Cell, npt.NDArray[Any]] = {}
         self._filled: dict[tuple[Cell, Fade], npt.NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
 
@@ -146,40 +149,61 @@ class Atlas:
         if codes.shape != (ROWS, COLUMNS):
             raise InputError(f"a page has {ROWS} x {COLUMNS} codes, not {codes.shape}")
         width, height = tier.cell
-        table = self.table(tier, fade)  # (height, n) of one cell row each
-        limit = table.shape[1]
+        table = self.table(tier, fade)
+        limit = len(table)
         if codes.min() < 0 or codes.max() >= limit + len(PAPERS) * 2 * _CODEPOINTS:
             raise InputError("no such code: use codes from this atlas")
         if codes.max() >= self._stored * len(PAPERS):
             self._fill(np.unique(codes[codes < limit] // len(PAPERS)), tier.cell, fade)
-        # mode="clip" makes numpy skip a second copy; what it clips is overwritten below.
-        rows = table.take(codes, axis=1, mode="clip")  # (height, 64, 128)
-        page = np.ascontiguousarray(rows.transpose(1, 0, 2))  # (64, height, 128)
+        page = _gather(table, codes)  # what it clips is overwritten with boxes
         if codes.max() >= limit:
-            cells = page.view(np.uint8).reshape(ROWS, height, COLUMNS, width)
+            cells = page.reshape(ROWS, height, COLUMNS, width)
             row, column = np.nonzero(codes >= limit)
             boxes = self._boxes(codes[row, column] - limit, tier.cell, fade)
             cells[row, :, column] = boxes
-        return page.view(np.uint8).reshape(tier.side, tier.side)
+        return page
+
+    def packs(self, codes: Codes, tier: Tier) -> bool:
+        """Whether `packed` can draw a page: stored glyphs alone, whole bytes in each cell."""
+        return tier.cell[0] % 2 == 0 and bool(codes.max() < self._stored * len(PAPERS))
+
+    def packed(self, codes: Codes, tier: Tier) -> Pixels:
+        """Draw a native page with two pixels in a byte, as a PNG of 16 greys holds them.
+
+        Args:
+            codes: as for `raster`, and such that `packs` says yes.
+            tier: the mode.
+
+        Returns:
+            (side, side / 2): `raster`'s pixels divided by 17, the left one in the high bits.
+        """
+        return _gather(self._packed_table(tier.cell), codes)
 
     def table(self, tier: Tier, fade: Fade = "native") -> npt.NDArray[Any]:
         """Pixels of all shipped glyphs on all papers, as a page's gather takes them.
 
         Returns:
-            (cell height, slots * 4): entry [y, code] is pixel row y of the code's cell,
+            (slots * 4, cell height): entry [code, y] is pixel row y of the code's cell,
             one element of as many bytes as the cell is wide. Hex boxes are not in it.
         """
         table = self._tables.get((tier.cell, fade))
         if table is None:
             width, height = tier.cell
             source = _BASE if fade == "area" else tier.cell
-            # numpy copies 4 and 8 bytes as one word, faster than it copies raw bytes.
-            element = {4: "u4", 8: "u8"}.get(width, f"V{width}")
-            table = np.zeros((height, self._glyphs * len(PAPERS)), element)
-            columns = _columns(self._ink(source), tier.cell, element)
-            table[:, : columns.shape[1]] = columns
+            table = np.zeros((self._glyphs * len(PAPERS), height), _element(width))
+            entries = _entries(self._ink(source), tier.cell)
+            table[: len(entries)] = entries
             self._filled[tier.cell, fade] = np.zeros(len(self._late), np.bool_)
             self._tables[tier.cell, fade] = table
+        return table
+
+    def _packed_table(self, cell: Cell) -> npt.NDArray[Any]:
+        """`table` of the stored slots, two pixels in a byte."""
+        table = self._packed_tables.get(cell)
+        if table is None:
+            pairs = _PAIRS_ON_PAPER[:, self._pairs(cell)].swapaxes(0, 1)  # (n, 4, h * w / 2)
+            entries = np.ascontiguousarray(pairs).view(_element(cell[0] // 2))
+            table = self._packed_tables[cell] = entries.reshape(-1, cell[1])
         return table
 
     def _fill(self, slots: Codes, cell: Cell, fade: Fade) -> None:
@@ -194,19 +218,22 @@ class Atlas:
                 cells = int(self._widths[self._late[index]])
                 ink = draw(LATE[self._late_fonts[index]], int(self._late[index]), source, cells)
                 halves = ink.reshape(height, cells, width).swapaxes(0, 1)  # (cells, h, w)
-                columns = _columns(halves, cell, table.dtype)
+                entries = _entries(halves, cell)
                 first = self._starts[index] * len(PAPERS)
-                table[:, first : first + columns.shape[1]] = columns
+                table[first : first + len(entries)] = entries
                 filled[index] = True
 
     def _ink(self, cell: Cell) -> Pixels:
-        """Ink 0..15 of the stored slots at a size, (n, h, w); two pixels lie in a byte."""
-        width, height = cell
+        """Ink 0..15 of the stored slots at a size, (n, h, w)."""
+        pairs = self._pairs(cell)
+        ink: Pixels = np.stack([pairs >> 4, pairs & 15], axis=-1).astype(np.uint8)
+        return ink.reshape(-1, cell[1], cell[0])
+
+    def _pairs(self, cell: Cell) -> npt.NDArray[np.uint8]:
+        """The same as it is stored, two pixels in a byte: (n, h * w / 2)."""
         with np.load(self._path, allow_pickle=False) as file:
-            packed = file[f"{width}x{height}"]  # (n, h * w / 2)
-        ink = np.empty((*packed.shape, 2), np.uint8)
-        ink[..., 0], ink[..., 1] = packed >> 4, packed & 15
-        return ink.reshape(-1, height, width)
+            pairs: npt.NDArray[np.uint8] = file[f"{cell[0]}x{cell[1]}"]
+        return pairs
 
     def _boxes(self, codes: Codes, cell: Cell, fade: Fade) -> Pixels:
         """Cells of box codes (counted from the first box), (n, h, w)."""
@@ -230,37 +257,33 @@ def load_atlas() -> Atlas:
     return Atlas()
 
 
-def area_average(cells: Pixels, cell: Cell) -> Pixels:
-    """Resample cells exactly: each new pixel is the mean of the area that it covers.
-
-    A mean is rounded to the nearest integer, a half upwards. Cells meet at pixel borders
-    before and after, so this equals resampling the whole page.
-
-    Args:
-        cells: (n, h, w) grey pixels.
-        cell: the new width and height, smaller or larger.
-    """
-    _, height, width = cells.shape
-    down, across = _overlaps(height, cell[1]), _overlaps(width, cell[0])
-    sums = (down @ cells.astype(np.float32)) @ across.T  # (n, h', w'), whole numbers < 2^24
-    area = height * width
-    means: Pixels = ((2 * sums.astype(np.int32) + area) // (2 * area)).astype(np.uint8)
-    return means
-
-
 def on_paper(ink: Pixels, band: int) -> Pixels:
     """Ink 0..15 on the paper of a band, as grey pixels of the same shape."""
     cells: Pixels = _INK_ON_PAPER[band][ink]
     return cells
 
 
-def _columns(ink: Pixels, cell: Cell, element: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Table columns of cells of ink (n, h, w) on each paper, at a size: (height, n * 4)."""
+def _gather(table: npt.NDArray[Any], codes: Codes) -> Pixels:
+    """The bytes of a page, (side, n), from a table of entries [code, y]."""
+    height = table.shape[1]
+    page = np.empty((ROWS, height, COLUMNS), table.dtype)
+    for top in range(0, ROWS, _AT_ONCE):
+        rows = slice(top, top + _AT_ONCE)
+        page[rows] = table.take(codes[rows], axis=0, mode="clip").swapaxes(1, 2)
+    return page.view(np.uint8).reshape(ROWS * height, -1)
+
+
+def _entries(ink: Pixels, cell: Cell) -> npt.NDArray[Any]:
+    """Table entries of cells of ink (n, h, w) on each paper, at a size: (n * 4, height)."""
     cells = _INK_ON_PAPER[:, ink].swapaxes(0, 1).reshape(-1, *ink.shape[1:])  # (n * 4, h, w)
     if ink.shape[1:] != cell[::-1]:
         cells = area_average(cells, cell)
-    rows = np.ascontiguousarray(cells.transpose(1, 0, 2))  # (height, n * 4, width)
-    return rows.view(element).reshape(cell[1], -1)
+    return np.ascontiguousarray(cells).view(_element(cell[0])).reshape(-1, cell[1])
+
+
+def _element(size: int) -> str:
+    """A type of so many bytes; numpy copies numbers as one word, faster than raw bytes."""
+    return f"u{size}" if size in (2, 4, 8) else f"V{size}"
 
 
 def _checked(codepoints: Points) -> Points:
@@ -270,20 +293,13 @@ def _checked(codepoints: Points) -> Points:
     return codepoints
 
 
-def _overlaps(before: int, after: int) -> npt.NDArray[np.float32]:
-    """How much of each old pixel each new pixel covers, in units of 1 / `after` old pixels.
-
-    Returns:
-        (after, before); each row sums to `before`.
-    """
-    old, new = np.arange(before) * after, np.arange(after)[:, None] * before
-    ends = np.minimum(old + after, new + before)
-    covered: npt.NDArray[np.float32] = np.maximum(ends - np.maximum(old, new), 0).astype(np.float32)
-    return covered
-
-
 # Ink on paper: grey / 17 rounded half up, so that 4 bits hold a pixel. (4, 16)
 _INK_ON_PAPER = np.array(
     [[(2 * (paper // 17) * (15 - ink) + 15) // 30 * 17 for ink in range(16)] for paper in PAPERS],
     np.uint8,
+)
+
+# Two inks in a byte to two pixels in a byte, on each paper. (4, 256)
+_PAIRS_ON_PAPER = (
+    _INK_ON_PAPER[:, np.arange(256) >> 4] & 0xF0 | _INK_ON_PAPER[:, np.arange(256) & 15] & 0x0F
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimem.modes import Tier
+from optimem.renderers.area import area_average
 from optimem.renderers.arrange import Arrangement, arrange_page
 from optimem.renderers.atlas import (
     PAPERS,
@@ -15,12 +16,11 @@ from optimem.renderers.atlas import (
     Codes,
     Fade,
     Pixels,
-    area_average,
     load_atlas,
     on_paper,
 )
 from optimem.renderers.layout import PageStyle
-from optimem.renderers.png import encode
+from optimem.renderers.png import encode, encode_packed
 from optimem.values import Page
 
 
@@ -51,7 +51,13 @@ def page_pixels(
 
 def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
     """A page in a mode as a PNG of 16 greys."""
-    return encode(page_pixels(page, tier, style))
+    atlas = load_atlas()
+    fade = (style or PageStyle()).fade
+    arrangement = arrange_page(page, atlas)
+    codes = arrangement.codes
+    if fade == "native" and not arrangement.pieces and atlas.packs(codes, tier):
+        return encode_packed(atlas.packed(codes, tier))
+    return encode(draw_page(arrangement, atlas, tier, fade))
 
 
 def draw_page(arrangement: Arrangement, atlas: Atlas, tier: Tier, fade: Fade = "native") -> Pixels:

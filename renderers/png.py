@@ -53,8 +53,17 @@ def encode(pixels: npt.NDArray[np.uint8], bits: Literal[4, 8] = 4) -> bytes:
         )
     if bits not in (4, 8):
         raise InputError(f"a grey PNG has 4 or 8 bits per pixel here, not {bits}")
-    height, width = pixels.shape
-    packed = pixels if bits == 8 else _pack(pixels)
+    return _file(pixels if bits == 8 else _pack(pixels), pixels.shape[1], bits)
+
+
+def encode_packed(packed: npt.NDArray[np.uint8]) -> bytes:
+    """Write 16 greys, two pixels in each byte, as a PNG file: (height, width / 2)."""
+    return _file(packed, 2 * packed.shape[1], 4)
+
+
+def _file(packed: npt.NDArray[np.uint8], width: int, bits: int) -> bytes:
+    """The file of lines that are packed already: (height, bytes)."""
+    height = len(packed)
     lines = np.zeros((height, 1 + packed.shape[1]), np.uint8)  # each line begins: filter 0
     lines[:, 1:] = packed
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, MODES, ROWS, Tier
-from optimem.renderers.atlas import ATLAS_FILE, PAPERS, Atlas, Pixels, area_average, load_atlas
+from optimem.renderers.area import area_average
+from optimem.renderers.atlas import ATLAS_FILE, PAPERS, Atlas, Pixels, load_atlas
 
 LINES = [
     "<user#12> Mathilde suffered ceaselessly, |4 feeling herself born to enjoy all luxuries.",
@@ -92,6 +93,23 @@ def test_native_pixels_fit_in_four_bits(tier: Tier) -> None:
 
 
 @pytest.mark.parametrize("tier", MODES)
+def test_packed_pixels_are_the_same(tier: Tier) -> None:
+    atlas = load_atlas()
+    codes = page("plain", "Ω \u2502 é", string.printable[:95])
+    assert atlas.packs(codes, tier) == (tier.cell[0] % 2 == 0)
+    if atlas.packs(codes, tier):
+        packed = atlas.packed(codes, tier)
+        pixels = np.stack([packed >> 4, packed & 15], axis=-1).reshape(tier.side, tier.side) * 17
+        assert np.array_equal(pixels, atlas.raster(codes, tier))
+
+
+def test_boxes_and_late_glyphs_are_not_packed() -> None:
+    atlas = load_atlas()
+    for character in "\u3400", "中":
+        assert not atlas.packs(page(character), Tier.BASE)
+
+
+@pytest.mark.parametrize("tier", MODES)
 def test_ascii_characters_all_look_different(tier: Tier) -> None:
     drawn = glyphs(string.printable[:94], tier)
     assert len({glyph.tobytes() for glyph in drawn}) == 94
@@ -133,9 +151,9 @@ def test_only_the_two_spaces_are_blank() -> None:
     covered = covered[~atlas.late(atlas.slots(covered))]
     slots, wide = atlas.slots(covered), atlas.widths(covered) == 2
     for tier in MODES:
-        table = np.ascontiguousarray(atlas.table(tier)).view(np.uint8)
-        white = table.reshape(tier.cell[1], -1, 4, tier.cell[0])[:, :, 0]  # (h, n, w)
-        ink = white.min(axis=(0, 2)) < 255
+        table = atlas.table(tier).view(np.uint8)
+        white = table.reshape(-1, len(PAPERS), tier.cell[0] * tier.cell[1])[:, 0]  # (n, h * w)
+        ink = white.min(axis=1) < 255
         assert (ink[slots] | (wide & ink[slots + wide])).all()
 
 

@@ -21,8 +21,9 @@ from PIL import Image
 from unicode_pages import GOLDEN, TIERS, TURNS, digest, golden_page, lay_out
 
 from optimem.modes import MODES, Tier
+from optimem.renderers.area import area_average
 from optimem.renderers.arrange import arrange_page
-from optimem.renderers.atlas import PAPERS, area_average, load_atlas
+from optimem.renderers.atlas import PAPERS, load_atlas
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import draw_page, page_codes, page_pixels, page_png, stamp
 from optimem.renderers.report import report_page
@@ -238,10 +239,14 @@ def test_wide_characters_fill_two_cells() -> None:
     assert len(set(codes[::2].tolist())) == 1
 
 
-def test_png_of_a_page_shows_its_pixels() -> None:
-    (page,) = lay_out(*TURNS["arabic"])
-    with Image.open(io.BytesIO(page_png(page, Tier.SMALL))) as image:
-        assert np.array_equal(np.asarray(image.convert("L")), page_pixels(page, Tier.SMALL))
+@pytest.mark.parametrize("tier", MODES, ids=lambda tier: tier.label)
+@pytest.mark.parametrize("name", ["arabic", "plain", "chinese", "boxed"])
+def test_png_of_a_page_shows_its_pixels(name: str, tier: Tier) -> None:
+    (page,) = lay_out(*TURNS.get(name, ["naïve words" + " ᚠ" * (name == "boxed")]))
+    for style in PageStyle(), PageStyle(fade="area"):
+        with Image.open(io.BytesIO(page_png(page, tier, style))) as image:
+            shown = np.asarray(image.convert("L"))
+        assert np.array_equal(shown, np.round(page_pixels(page, tier, style) / 17) * 17)
 
 
 # Names
