@@ -25,9 +25,9 @@ def test_random_ids_depend_on_their_seed() -> None:
     assert random_ids(1) == random_ids(1) != random_ids(2)
 
 
-def test_blanks_count_only_within_words() -> None:
+def test_blanks_count_if_drawn_or_within_words() -> None:
     assert compare('{"a":1}', '{ "a": 1 }').rate == 0.0
-    assert compare('{"a": 1}', '{"a":1}').rate == 0.0
+    assert compare('{"a": 1}', '{"a":1}').rate == 12.5
     assert compare("to day", "today").rate == 16.67
     assert compare("today", "to day").rate == 20.0
     assert compare("one\ntwo  three", "one two three").raw == 0.0
@@ -39,6 +39,7 @@ def test_only_what_an_engine_can_answer_counts() -> None:
     assert reading.raw == 28.57
     assert compare("a `b` c", "a 'd’ c", ALPHABET).rate == 20.0
     assert compare("a `b` c", "a 'b’ c").rate == 28.57
+    assert compare("a `b` c", "a 'b’’’ c", ALPHABET).rate == 40.0
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -14,12 +14,18 @@ random ids) is drawn in each mode and read by two engines:
   and drops blanks, so its figures are without them.
 
 The figure is the character error rate: edits to turn what was drawn into what was read,
-for each 100 characters drawn, with whitespace normalised: line ends and runs of blanks are
-one blank, and a blank more or less beside punctuation is no error (engines set minified
-JSON as a typist would), while one between two letters or digits is. Tags and line markers
-were drawn, so they count like all else. Characters that Tesseract's English model cannot
-answer (its alphabet has no backtick and no circumflex, for example) are left out with what
-was read in their place. `raw` counts all of these.
+for each 100 characters drawn; line ends and runs of blanks are one blank. Tags and line
+markers were drawn, so they count like all else. `raw` counts every edit. `rate` leaves out
+two kinds, which no glyph could prevent:
+
+* Characters that Tesseract's English model cannot answer (its alphabet has no backtick and
+  no circumflex, for example), with what was read in their place: one character for each.
+* A blank that was read beside punctuation where none was drawn: pages show minified JSON,
+  and engines set it as a typist would. One between two letters or digits counts, and so
+  does every blank that was drawn and not read.
+
+The texts (`optimem/data/legibility.json`) are for this figure alone: glyphs were chosen on
+others. `docs/LOG.md` says on which.
 
 The ceiling is 0 %: a reader that errs nowhere.
 """
@@ -75,6 +81,15 @@ BOUNDS = {
 }
 """The character error rates, in percent, that Tesseract is held to."""
 
+RULES = {
+    "rate": "edits per 100 characters drawn, without two kinds that no glyph could prevent: "
+    "characters beyond the alphabet, with one that was read in place of each, and blanks "
+    "read beside punctuation where none was drawn",
+    "raw": "all edits per 100 characters drawn; line ends and runs of blanks are one blank",
+    "alphabet": "".join(sorted(ALPHABET)),
+}
+"""How `rate` and `raw` are counted, for whoever reads the JSON alone."""
+
 _PADDING = 16  # px of white around a page: engines lose letters at an image's edge
 _SMALL_EM = 11  # px; below, Tesseract needs a larger copy
 _SAMPLED = 8  # RapidOCR reads each eighth row
@@ -87,7 +102,7 @@ class Reading:
 
     Attributes:
         rate: character error rate.
-        raw: the same with all blanks, and all characters that the engine cannot answer.
+        raw: the same with every blank and every character, whatever the engine can answer.
         characters: how many characters `rate` is of.
     """
 
@@ -116,6 +131,7 @@ def main() -> None:
         else:
             results["rapidocr"] = _table("RapidOCR", reader, pages, tiers, workers=1)
     results["characters"] = {kind: len(page.text) for kind, page in pages.items()}
+    results["rules"] = RULES
     results["tesseract"] = _tesseract_version()
     checks = [
         Check(
@@ -182,25 +198,28 @@ def compare(drawn: str, read: str, alphabet: Iterable[str] = ()) -> Reading:
     Args:
         drawn: what the page shows.
         read: what the engine says.
-        alphabet: what the engine can say; empty if it has no such limit. Edits at
-            characters beyond it, and insertions right behind one, do not count in `rate`.
+        alphabet: what the engine can say; empty if it has no such limit. An edit at a
+            character beyond it does not count in `rate`: the character's own, or one
+            insertion beside it.
     """
     drawn, read = " ".join(drawn.split()), " ".join(read.split())
     known = frozenset(alphabet)
-    lost = [bool(known) and character not in known for character in drawn] + [False]
+    lost = {at for at, character in enumerate(drawn) if known and character not in known}
     edits = Levenshtein.editops(drawn, read)
+    excused: set[int] = set()  # characters of `lost` that an edit was excused for
     counted = 0
     for edit in edits:
-        inserted = edit.tag == "insert"
-        before, after = drawn[max(edit.src_pos - 1, 0) : edit.src_pos], drawn[edit.src_pos :][:2]
-        unknown = lost[edit.src_pos] or (inserted and edit.src_pos and lost[edit.src_pos - 1])
-        if inserted and read[edit.dest_pos] == " ":
-            harmless = not (before.isalnum() and after[:1].isalnum())
+        at = edit.src_pos
+        if edit.tag != "insert":
+            beside = [at]
         else:
-            lacks_blank = edit.tag == "delete" and after[:1] == " "
-            harmless = lacks_blank and not (before.isalnum() and after[1:].isalnum())
-        counted += not unknown and not harmless
-    characters = len(drawn) - sum(lost)
+            beside = [at - 1, at]
+            if read[edit.dest_pos] == " " and not drawn[max(at - 1, 0) : at + 1].isalnum():
+                continue
+        excuses = [place for place in beside if place in lost and place not in excused]
+        excused.update(excuses[:1])
+        counted += not excuses
+    characters = len(drawn) - len(lost)
     rate, raw = counted / max(characters, 1), len(edits) / max(len(drawn), 1)
     return Reading(round(100 * rate, 2), round(100 * raw, 2), characters)
 
