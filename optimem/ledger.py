@@ -101,7 +101,9 @@ class Ledger:
         """Catch up with the store and lay out what is new; seals the pages that are full."""
         for _ in range(_RETRIES):
             state = self.read()
-            self.pages += self._store.page_facts(self._scope, len(self.pages))
+            sealed = self._store.page_facts(self._scope, len(self.pages))
+            # Others may have sealed pages of turns that came since.
+            self.pages += (page for page in sealed if page.last < state.turns)
             if self._lay_out(state.turns):
                 return
             self._builder = None

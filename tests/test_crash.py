@@ -21,7 +21,7 @@ import writer
 from optimem import Memory
 from optimem.errors import StoreError
 from optimem.stores.redis_steps import RedisSteps
-from optimem.values import Plan, Scope
+from optimem.values import PageFacts, Plan, Scope
 
 WRITER = Path(writer.__file__)
 SCOPE = Scope("default", writer.SESSION)
@@ -232,6 +232,24 @@ def test_a_plan_for_turns_not_yet_seen_is_caught_up_with(
         context = slow.context("openai:gpt-6-astra", 20_000)
         assert context.plan == fast.context("openai:gpt-6-astra", 20_000).plan
         assert context.plan.frontier > 1
+
+
+def test_pages_of_turns_not_yet_seen_are_left_for_the_next_look(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Memory.open(url, "s") as slow, Memory.open(url, "s") as fast:
+
+        def overtaken(scope: Scope, start: int = 0) -> list[PageFacts]:
+            monkeypatch.undo()
+            for number in range(60):
+                fast.append({"role": "user", "content": writer.text(f"w-{number * 5}")})
+            assert fast.pages()
+            return slow.store.page_facts(scope, start)
+
+        slow.append({"role": "user", "content": "first"})
+        monkeypatch.setattr(slow.store, "page_facts", overtaken)
+        assert len(slow.context("openai:gpt-6-astra", 20_000).segments) == 1
+        assert slow.pages() == fast.pages()
 
 
 @pytest.mark.long
