@@ -14,10 +14,10 @@ demo: .venv/.demo ## Show the main job on the packaged transcript
 	$(BIN)/optimem demo
 
 test: .venv/.dev .venv/.system ## Run the tests, without the long ones
-	$(BIN)/pytest -n $(WORKERS) -m "not long and not gpu"
+	$(BIN)/pytest -n $(WORKERS) --durations 10 -m "not long and not gpu"
 
 test-long: .venv/.dev .venv/.system ## Run the long checks: soak, crash rounds, large fuzz
-	$(BIN)/pytest -m "long and not gpu"
+	$(BIN)/pytest -n $(WORKERS) --durations 10 -m "long and not gpu"
 
 lint: .venv/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check
