@@ -61,15 +61,25 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
         fonts: files to try first for what no shipped font has; those of the environment
             and of fontconfig follow. None leaves hex boxes.
     """
-    # Most rows are ASCII: each character is a cell, and all rows are looked up at once.
+    # In most rows each character is a cell, and all rows are looked up at once.
     length = len(page.rows)
     text = "".join([row[:COLUMNS].ljust(COLUMNS) for row in page.rows])  # a last blank may be cut
-    slots = atlas.slots(np.frombuffer(text.encode("ascii", "replace"), np.uint8))
+    codepoints = points(text)
     codes = np.zeros((ROWS, COLUMNS), np.intp)
-    codes[:length] = atlas.codes(slots, _cell_bands(page)).reshape(length, COLUMNS)
+    cells = atlas.codes(atlas.slots(codepoints), _cell_bands(page))
+    codes[:length] = cells.reshape(length, COLUMNS)
     if page.text.isascii():
         return Arrangement(codes)
-    wide = _Rows(page, atlas, fonts)
+    plain = np.all(atlas.plain(codepoints).reshape(length, COLUMNS), axis=1)
+    # A row of more characters has some that take no cell, maybe behind those looked up.
+    others = [
+        number
+        for number, row in enumerate(page.rows)
+        if not plain[number] or row[COLUMNS:] not in ("", " ")
+    ]
+    if not others:
+        return Arrangement(codes)
+    wide = _Rows(page, others, atlas, fonts)
     for number, slots, bands in wide.rows(_character_bands(page)):
         cells = atlas.codes(slots, bands)[:COLUMNS]
         codes[number] = bands[-1]  # the band goes on to the edge
@@ -82,15 +92,17 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
 
 
 class _Rows:
-    """The rows of a page that are not plain ASCII, measured together.
+    """Rows of a page in which a character may not be a cell, measured together.
 
     Attributes:
         pieces: row, column and piece of whatever the atlas cannot draw cell by cell.
     """
 
-    def __init__(self, page: Page, atlas: Atlas, fonts: Sequence[Path] | None) -> None:
+    def __init__(
+        self, page: Page, numbers: list[int], atlas: Atlas, fonts: Sequence[Path] | None
+    ) -> None:
         self.pieces: list[tuple[int, int, Piece]] = []
-        self._numbers = [number for number, row in enumerate(page.rows) if not row.isascii()]
+        self._numbers = numbers
         starts = [0, *accumulate(map(len, page.rows))]
         self._starts = [starts[number] for number in self._numbers]  # in the page's text
         # No cluster crosses a blank.

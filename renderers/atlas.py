@@ -82,6 +82,12 @@ class Atlas:
     def _clusters(self) -> Clusters:
         return Clusters(self._drawn, self._late, self._late_fonts, self._marks, self._emoji)
 
+    @functools.cached_property
+    def _plain(self) -> npt.NDArray[np.bool_]:
+        plain = self._clusters.solitary()
+        plain &= (self._slots < self._stored) & (self._widths == 1)
+        return plain
+
     def covered(self, codepoint: int) -> bool:
         """Whether a shipped font has the code point; if not, it is drawn as a hex box."""
         return 0 <= codepoint < _CODEPOINTS and bool(self._slots[codepoint] < self._glyphs)
@@ -116,7 +122,7 @@ class Atlas:
 
     def slots(self, codepoints: Points) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
-        return self._slots[_checked(codepoints)].astype(np.intp)
+        return self._slots.take(_checked(codepoints), mode="clip").astype(np.intp)
 
     def boxed(self, slots: Codes) -> npt.NDArray[np.bool_]:
         """Which slots are hex boxes."""
@@ -125,6 +131,10 @@ class Atlas:
     def stores(self, text: str) -> bool:
         """Whether the atlas file has the ink of each character, so that nothing else draws."""
         return bool((self._slots[points(text)] < self._stored).all()) and not self.clusters(text)
+
+    def plain(self, codepoints: Points) -> npt.NDArray[np.bool_]:
+        """Which code points are one stored cell each, if all beside them are such as well."""
+        return self._plain.take(_checked(codepoints), mode="clip")
 
     def late(self, slots: Codes) -> npt.NDArray[np.bool_]:
         """Which slots FreeType draws, when they are first needed."""

@@ -98,6 +98,11 @@ class Clusters:
         self._base[[*_BLANKS]] = _NONE
         self._emoji = re.compile(_emoji(set(emoji.tolist())))
 
+    def solitary(self) -> npt.NDArray[np.bool_]:
+        """Which code points are drawn by themselves if none that joins follows: (0x110000,)."""
+        alone: npt.NDArray[np.bool_] = (self._joins == 0) & (self._base < _LETTER)
+        return alone
+
     def find(self, text: str, codepoints: npt.NDArray[np.uint32]) -> list[Cluster]:
         """All clusters of a text, in order."""
         base, joins = self._base[codepoints], self._joins[codepoints]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from unicode_pages import GOLDEN, TIERS, TURNS, digest, golden_page, lay_out
 
-from optimem.modes import MODES, Tier
+from optimem.modes import COLUMNS, MODES, Tier
 from optimem.renderers.area import area_average
 from optimem.renderers.arrange import arrange_page
 from optimem.renderers.atlas import PAPERS, load_atlas
@@ -237,6 +237,15 @@ def test_wide_characters_fill_two_cells() -> None:
     codes = page_codes(page, load_atlas())[0, len("<user#0> ") :][:20]
     assert (np.diff(codes)[::2] == len(PAPERS)).all()
     assert len(set(codes[::2].tolist())) == 1
+
+
+def test_a_mark_behind_a_row_s_last_cell_is_drawn() -> None:
+    begin = len("<user#0> ")
+    (page,) = lay_out("x" * (COLUMNS - begin) + "\u0302 " + "y" * 200)
+    assert page.rows[0].endswith("x\u0302 ")
+    assert len(page.rows[0]) == COLUMNS + 2
+    (placement,) = arrange_page(page, load_atlas()).pieces
+    assert (placement.row, placement.column) == (0, COLUMNS - 1)
 
 
 @pytest.mark.parametrize("tier", MODES, ids=lambda tier: tier.label)
