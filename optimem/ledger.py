@@ -6,7 +6,7 @@ context is asked for, so that an append only writes the log.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -108,6 +108,25 @@ class Ledger:
                 return
             self._builder = None
         raise StoreError("the session is being changed too fast to read: try again")
+
+    def pages_of(self, position: int) -> range:
+        """Numbers of the sealed pages that a turn stands on, whole or in part.
+
+        Asks the store for a few of them where this process has not caught up: recall must
+        not wait until a long session is read.
+        """
+        state = self._store.state(self._scope)
+        known = self.pages if state.generation == self._generation else []
+
+        def facts(number: int) -> PageFacts:
+            if number < len(known):
+                return known[number]
+            return self._store.page_facts(self._scope, number, number + 1)[0]
+
+        numbers = range(state.pages)
+        first = bisect_left(numbers, position, key=lambda number: facts(number).last)
+        behind = bisect_right(numbers, position, key=lambda number: facts(number).first)
+        return range(first, behind)
 
     def flush(self) -> Page | None:
         """Seal the open page as it stands; call after `sync`."""

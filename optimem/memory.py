@@ -408,7 +408,7 @@ class Memory:
 
     def _recalled(self, entry: Entry, score: float) -> Recalled:
         position = entry.position
-        numbers = [f.number for f in self._ledger.pages if f.first <= position <= f.last]
+        numbers = self._ledger.pages_of(position)
         places: list[Place] = []
         for number in numbers:
             if number in (numbers[0], numbers[-1]):

@@ -134,3 +134,22 @@ def test_pages_that_this_machine_draws_say_so_in_their_names() -> None:
         memory.append(say("人人生而自由，" * 1200))
         said = "".join(page.words for page in memory.pages()[len(pages) :])
         assert not said.startswith("<user#1>")  # it went on where the last page ended
+
+
+def test_recall_knows_its_pages_in_a_process_that_has_just_started(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path}/m.db"
+    with Memory.open(url) as memory:
+        for number in range(20):
+            memory.append(say(f"turn{number} " + "word " * 900))
+        memory.append(say("the end is long " * 3000))
+        synced(memory)
+        stand = {
+            position: {p.number for p in memory._ledger.pages if p.first <= position <= p.last}
+            for position in range(22)
+        }
+        memory.append(say("and one more"))
+    with Memory.open(url) as fresh:
+        assert fresh._ledger.pages == []
+        assert {position: set(fresh._ledger.pages_of(position)) for position in range(22)} == stand
+        assert fresh.recall("turn7", limit=1)[0].pages == tuple(sorted(stand[7]))
+        assert fresh._ledger.pages == []  # nothing long was read for it

@@ -340,6 +340,8 @@ def test_pages_are_kept_by_their_first_writer(store: Store) -> None:
     ]
     assert store.page_facts(MINE) == [page(number)[1] for number in range(3)]
     assert store.page_facts(MINE, 2) == [page(2)[1]]
+    assert store.page_facts(MINE, 1, 2) == [page(1)[1]]
+    assert store.page_facts(MINE, 1, 1) == store.page_facts(MINE, 2, 9)[1:] == []
     assert store.state(MINE).pages == 3
 
 

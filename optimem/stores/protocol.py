@@ -145,8 +145,8 @@ class Store(Protocol):
         """One sealed page, or None."""
         ...
 
-    def page_facts(self, scope: Scope, start: int = 0) -> list[PageFacts]:
-        """Facts of the sealed pages from number `start` on."""
+    def page_facts(self, scope: Scope, start: int = 0, stop: int | None = None) -> list[PageFacts]:
+        """Facts of the sealed pages from number `start` on, up to but without `stop`."""
         ...
 
     def plans(self, scope: Scope) -> dict[str, Plan]:

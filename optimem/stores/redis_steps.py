@@ -235,10 +235,12 @@ class RedisSteps:
         (body,) = yield [("HGET", self._keys(scope)[4], f"b{number}")]
         return None if body is None else codec.decode_page(body, number)
 
-    def page_facts(self, scope: Scope, start: int = 0) -> Steps[list[PageFacts]]:
+    def page_facts(
+        self, scope: Scope, start: int = 0, stop: int | None = None
+    ) -> Steps[list[PageFacts]]:
         pages = self._keys(scope)[4]
         (fields,) = yield [("HLEN", pages)]
-        numbers = range(start, fields // 2)
+        numbers = range(fields // 2)[start:stop]
         if not numbers:
             return []
         (lines,) = yield [("HMGET", pages, *(f"f{number}" for number in numbers))]

@@ -239,12 +239,13 @@ class SQLiteStore:
         )
         return codec.decode_page(rows[0][0], number) if rows else None
 
-    def page_facts(self, scope: Scope, start: int = 0) -> list[PageFacts]:
+    def page_facts(self, scope: Scope, start: int = 0, stop: int | None = None) -> list[PageFacts]:
+        last = -1 if stop is None else stop
         rows = self._database.rows(
             "SELECT number, facts FROM page WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
-            " AND number >= ? ORDER BY number",
-            (*_names(scope), start),
+            " AND number >= ? AND (? < 0 OR number < ?) ORDER BY number",
+            (*_names(scope), start, last, last),
         )
         return [codec.decode_page_facts(facts, number) for number, facts in rows]
 
