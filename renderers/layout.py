@@ -244,19 +244,22 @@ def _row_end(text: str, begin: int, edge: int, ruler: _Ruler) -> tuple[int, bool
 
 
 class _Ruler:
-    """Measures a text in cells, a window at a time; plain ASCII needs no measuring."""
+    """Measures a text in cells, a window at a time; once if each character is one cell."""
 
     def __init__(self, text: str, cells: Cells) -> None:
         self._text = text
         self._measure = cells
-        self._ascii = text.isascii()
         self._start = self._stop = 0
         self._cells = np.zeros(0, np.uint8)
         self._sums = np.zeros(1, np.int64)  # cells in front of each character of the window
+        self._plain = text.isascii()  # each character is one cell
+        if not self._plain and COLUMNS < 2 * len(text) and len(text) <= _WINDOW:
+            self._look(0, _WINDOW)
+            self._plain = bool((self._cells == 1).all())
 
     def reach(self, begin: int, room: int) -> int:
         """Index of the first character that does not fit `room` cells from `begin` on."""
-        if self._ascii:
+        if self._plain:
             return begin + room
         if 2 * (len(self._text) - begin) <= room:  # whatever it is, it fits
             return len(self._text)
@@ -271,7 +274,7 @@ class _Ruler:
 
     def cells(self, index: int) -> int:
         """Cells of a character in front of the edge or on it; 0 if it joins another."""
-        if self._ascii or index >= len(self._text):
+        if self._plain or index >= len(self._text):
             return 1
         return int(self._cells[index - self._start])
 
