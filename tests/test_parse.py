@@ -185,9 +185,9 @@ def test_a_turn_read_back_has_its_lines() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=200_000)
+@settings(max_examples=50_000)
 @given(texts | st.text(st.characters(codec=None)), flows)
-def test_two_hundred_thousand_texts_read_back(text: str, flow: FlowStyle) -> None:
+def test_fifty_thousand_texts_read_back(text: str, flow: FlowStyle) -> None:
     assert parse_text(flow_text(text, flow)) == normalise(text, flow)
     log = [Turn("t", "user", (Text(text),), "", None, "openai", {})]
     assert parse_pages(lay_out(log, flow)) == shown(log, flow)
