@@ -68,16 +68,32 @@ LATIN: Ranges = (
 NARROWED: Ranges = ((0x2000, 0x2BFF), *LATIN[-2:])  # what is taken from the proportional font
 CJK_FORMS: Ranges = ((0x3000, 0x30FF), (0x31F0, 0x31FF), (0xFE30, 0xFE4F), (0xFF00, 0xFFEF))
 HANGUL: Ranges = ((0x3131, 0x318E), (0xAC00, 0xD7A3))
-CONFUSED = "l0"  # OCR engines read JetBrains Mono's as L and 8: the next font has better ones
+CONFUSED = "l0*"  # OCR engines read JetBrains Mono's as L, 8 and +: the next font's read better
 SKINS: Ranges = ((0x1F3FB, 0x1F3FF),)  # they colour the emoji before them
 
-# At 4 x 8 pixels OCR engines read these better in DejaVu Sans Mono, some of them with stems on
-# whole pixels, and two only when hinted by hand: ink from row 2 on.
+# At 4 x 8 pixels OCR engines read some better with stems on whole pixels, and some in DejaVu
+# Sans Mono. What was compared, glyph by glyph, is in docs/LOG.md.
 TINY = (4, 8)
-TINY_PLAIN, TINY_SNAPPED = "#", "123456789|"
-TINY_BY_HAND = {
-    "0": ((7, 11, 7, 0), (10, 0, 10, 0), (11, 3, 12, 0), (10, 0, 10, 0), (7, 11, 7, 0)),
-    '"': ((9, 2, 9, 0), (9, 2, 9, 0), (4, 0, 4, 0)),
+TINY_SNAPPED = "123456789@DHObinoru,:]{|"
+TINY_DEJAVU = "#234679@Oi,:]{"
+
+# A few they read well only when hinted by hand: the first row of a cell with ink, and the ink.
+BY_HAND: dict[Cell, dict[str, tuple[int, tuple[tuple[int, ...], ...]]]] = {
+    (5, 10): {
+        "0": (  # DejaVu's with a lighter dot
+            1,
+            (
+                *((0, 10, 12, 10, 0), (4, 11, 0, 11, 4), (8, 4, 0, 4, 8), (8, 4, 6, 4, 9)),
+                *((8, 4, 1, 4, 8), (4, 11, 0, 11, 5), (0, 10, 12, 10, 0)),
+            ),
+        ),
+    },
+    TINY: {
+        "0": (2, ((7, 11, 7, 0), (10, 0, 10, 0), (11, 3, 12, 0), (10, 0, 10, 0), (7, 11, 7, 0))),
+        '"': (2, ((9, 2, 9, 0), (9, 2, 9, 0), (4, 0, 4, 0))),
+        "'": (2, ((0, 9, 0, 0), (0, 9, 0, 0), (0, 4, 0, 0))),
+        "l": (2, ((10, 12, 0, 0), *3 * ((0, 11, 0, 0),), (5, 12, 7, 0))),
+    },
 }
 
 JOINERS: Ranges = ((0x20, 0x20), (0x200C, 0x200D), (0x25CC, 0x25CC))  # needed for shaping
@@ -133,7 +149,7 @@ def write_subsets(folders: list[Path]) -> None:
         wanted = {point for point in mapped - taken if _wanted(typeface, point)}
         taken |= wanted
         if typeface.name == "DejaVuSansMono":
-            wanted |= {ord(character) for character in TINY_PLAIN + TINY_SNAPPED}
+            wanted |= set(range(0x21, 0x7F))  # FreeType hints by what it measures on letters
         elif typeface.name == "NotoEmoji":
             wanted = mapped - set(range(0x20))  # sequences are made of anything
         elif typeface.shaped:
@@ -204,12 +220,13 @@ def _draw(typeface: Typeface, point: int, cell: Cell, cells: int) -> Pixels:
     """Draw a glyph of the atlas: ink 0..15, (h, cells * w)."""
     if point in _PICTURES:
         return draw_label(DRAWN[0], _PICTURES[point], cell)
-    if cell == TINY and chr(point) in TINY_BY_HAND:
-        rows = np.array(TINY_BY_HAND[chr(point)], np.uint8)
-        return np.pad(rows, ((2, TINY[1] - 2 - len(rows)), (0, 0)))
-    if cell == TINY and chr(point) in TINY_PLAIN + TINY_SNAPPED:
-        return draw(DRAWN[1], point, cell, cells, snap=chr(point) in TINY_SNAPPED)
-    return draw(typeface, point, cell, cells)
+    if by_hand := BY_HAND.get(cell, {}).get(chr(point)):
+        top, rows = by_hand
+        return np.pad(np.array(rows, np.uint8), ((top, cell[1] - top - len(rows)), (0, 0)))
+    if cell != TINY:
+        return draw(typeface, point, cell, cells)
+    typeface = DRAWN[1] if chr(point) in TINY_DEJAVU else typeface
+    return draw(typeface, point, cell, cells, snap=chr(point) in TINY_SNAPPED)
 
 
 def _late(drawn: Iterable[int]) -> dict[str, npt.NDArray[np.generic]]:

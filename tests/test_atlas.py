@@ -28,20 +28,20 @@ LINES = [
 
 # The first digits of the SHA-256 of the pixels (not of a PNG) of `page()`, by mode and fade.
 GOLDEN = {
-    "gundam native": "93bfec8d6fc24a92",
-    "large native": "93bfec8d6fc24a92",
-    "base native": "9eb764f46aba2c84",
-    "px896 native": "edc728105cad0fe7",
-    "px768 native": "b4557ff7fdd83e5e",
-    "small native": "014acbdfdd3d8257",
-    "tiny native": "017d2aad11dfa2a7",
-    "gundam area": "3fff685aa2296fb0",
-    "large area": "3fff685aa2296fb0",
-    "base area": "9eb764f46aba2c84",
-    "px896 area": "6598f8e142a82784",
-    "px768 area": "e830b06ecd5f1cbb",
-    "small area": "7eba65bc82c2a745",
-    "tiny area": "58de8e0ea6f94438",
+    "gundam native": "c5870a4d822606e8",
+    "large native": "c5870a4d822606e8",
+    "base native": "cebfb80fd7bfe4d7",
+    "px896 native": "50e92d2c93a5b2a6",
+    "px768 native": "605e48157ac5c07b",
+    "small native": "3e8de542858bd654",
+    "tiny native": "a7ab70ef45f587ee",
+    "gundam area": "517ed277614444c2",
+    "large area": "517ed277614444c2",
+    "base area": "cebfb80fd7bfe4d7",
+    "px896 area": "71b910d509d24d08",
+    "px768 area": "361f50ea41c49b1b",
+    "small area": "eb7475de717f1b7e",
+    "tiny area": "453bd77681f3f35c",
 }
 
 

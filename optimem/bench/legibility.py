@@ -24,8 +24,8 @@ two kinds, which no glyph could prevent:
   and engines set it as a typist would. One between two letters or digits counts, and so
   does every blank that was drawn and not read.
 
-The texts (`optimem/data/legibility.json`) are for this figure alone: glyphs were chosen on
-others. `docs/LOG.md` says on which.
+The texts (`optimem/data/legibility.json`) are for checking: glyphs were chosen on others,
+but for two. `docs/LOG.md` says which, and on what.
 
 The ceiling is 0 %: a reader that errs nowhere.
 """
