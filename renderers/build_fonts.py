@@ -71,11 +71,11 @@ HANGUL: Ranges = ((0x3131, 0x318E), (0xAC00, 0xD7A3))
 CONFUSED = "l0*"  # OCR engines read JetBrains Mono's as L, 8 and +: the next font's read better
 SKINS: Ranges = ((0x1F3FB, 0x1F3FF),)  # they colour the emoji before them
 
-# At 4 x 8 pixels OCR engines read some better with stems on whole pixels, and some in DejaVu
-# Sans Mono. What was compared, glyph by glyph, is in docs/LOG.md.
+# OCR engines read some small glyphs better in DejaVu Sans Mono, and some of the smallest with
+# stems on whole pixels. What was compared, glyph by glyph, is in docs/LOG.md.
 TINY = (4, 8)
 TINY_SNAPPED = "123456789@DHObinoru,:]{|"
-TINY_DEJAVU = "#234679@Oi,:]{"
+DEJAVU: dict[Cell, str] = {(5, 10): "u(", TINY: "#234679@Oi,:]{"}
 
 # A few they read well only when hinted by hand: the first row of a cell with ink, and the ink.
 BY_HAND: dict[Cell, dict[str, tuple[int, tuple[tuple[int, ...], ...]]]] = {
@@ -223,10 +223,9 @@ def _draw(typeface: Typeface, point: int, cell: Cell, cells: int) -> Pixels:
     if by_hand := BY_HAND.get(cell, {}).get(chr(point)):
         top, rows = by_hand
         return np.pad(np.array(rows, np.uint8), ((top, cell[1] - top - len(rows)), (0, 0)))
-    if cell != TINY:
-        return draw(typeface, point, cell, cells)
-    typeface = DRAWN[1] if chr(point) in TINY_DEJAVU else typeface
-    return draw(typeface, point, cell, cells, snap=chr(point) in TINY_SNAPPED)
+    typeface = DRAWN[1] if chr(point) in DEJAVU.get(cell, "") else typeface
+    snap = cell == TINY and chr(point) in TINY_SNAPPED
+    return draw(typeface, point, cell, cells, snap=snap)
 
 
 def _late(drawn: Iterable[int]) -> dict[str, npt.NDArray[np.generic]]:
