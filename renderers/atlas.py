@@ -200,11 +200,12 @@ class Atlas:
         if table is None:
             width, height = tier.cell
             source = _BASE if fade == "area" else tier.cell
-            table = np.zeros((self._glyphs * len(PAPERS), height), _element(width))
+            made = np.zeros((self._glyphs * len(PAPERS), height), _element(width))
             entries = _entries(self._ink(source), tier.cell)
-            table[: len(entries)] = entries
-            self._filled[tier.cell, fade] = np.zeros(len(self._late), np.bool_)
-            self._tables[tier.cell, fade] = table
+            made[: len(entries)] = entries
+            with self._lock:  # the first table stays: glyphs are added to it
+                self._filled.setdefault((tier.cell, fade), np.zeros(len(self._late), np.bool_))
+                table = self._tables.setdefault((tier.cell, fade), made)
         return table
 
     def _packed_table(self, cell: Cell) -> npt.NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, cast
@@ -224,7 +225,8 @@ def test_files_are_read_like_values(messages: list[dict[str, Any]], escape: bool
     turns = parse_transcript(messages)
     lines = [json.dumps(message, ensure_ascii=True) for message in messages]
     if not escape:
-        lines = [line.replace("\\u2028", "\u2028").replace("\\u0085", "\x85") for line in lines]
+        lines = [re.sub(r"(?<!\\)\\u2028", "\u2028", line) for line in lines]
+        lines = [re.sub(r"(?<!\\)\\u0085", "\x85", line) for line in lines]
     forms = [json.dumps(messages), json.dumps({"messages": messages}), "\r\n".join(lines) + "\n"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "transcript")

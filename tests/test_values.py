@@ -76,7 +76,7 @@ def test_captions_name_the_turns_and_the_exact_strings() -> None:
     facts = PageFacts(3, "h", 7, 7, 8, 100)
     assert facts.caption == "Page 3, turns 7"
     assert replace(facts, last=9, anchors=("a.py", "0x1f")).caption == (
-        "Page 3, turns 7-9, exact: a.py; 0x1f"
+        "Page 3, turns 7-9, exact: a.py 0x1f"
     )
 
 
