@@ -147,8 +147,7 @@ def _knows_all(watcher: Server) -> bool:
 def cluster(folder: Path) -> Iterator[tuple[str, list[Server]]]:
     """Three primaries with a replica each: the URL, and the six servers."""
     options = ("--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    # A replica may always take over, also when a busy machine kept it waiting.
-    options += ("--cluster-replica-validity-factor", "0")
+    options += ("--repl-diskless-sync-delay", "0")
     servers = [Server(folder / f"node{number}", options) for number in range(6)]
     with running(*servers):
         hosts = [f"127.0.0.1:{server.port}" for server in servers]
@@ -162,7 +161,18 @@ def _joined(server: Server) -> bool:
     info = server.ask("CLUSTER", "INFO")
     nodes = server.ask("CLUSTER", "NODES").splitlines()
     replicas = sum(" slave " in line or "myself,slave" in line for line in nodes)
-    return "cluster_state:ok" in info and "cluster_known_nodes:6" in info and replicas == 3
+    return (
+        "cluster_state:ok" in info
+        and "cluster_known_nodes:6" in info
+        and replicas == 3
+        and _has_its_copy(server)
+    )
+
+
+def _has_its_copy(server: Server) -> bool:
+    """A replica that has nothing yet could not take over, or would with nothing."""
+    info = server.ask("INFO", "replication")
+    return "role:master" in info or "master_link_status:up" in info
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
