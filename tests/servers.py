@@ -146,8 +146,8 @@ def _knows_all(watcher: Server) -> bool:
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[Server]]]:
     """Three primaries with a replica each: the URL, and the six servers."""
-    options = ("--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    options += ("--repl-diskless-sync-delay", "0")
+    alone = ("--save", "", "--repl-diskless-sync-delay", "0")
+    options = (*alone, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     servers = [Server(folder / f"node{number}", options) for number in range(6)]
     with running(*servers):
         hosts = [f"127.0.0.1:{server.port}" for server in servers]
