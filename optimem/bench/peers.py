@@ -43,8 +43,9 @@ for await (const line of createInterface({ input: process.stdin })) {
 def pillow(*, raqm: bool, png: bool, hinted: bool = False) -> Callable[[Page], None] | None:
     """Pillow, a line at a time, in cells of our size: the rows are laid out for it.
 
-    The font is DejaVu Sans Mono without hints, as in this package: of all that were tried
-    Pillow draws it quickest.
+    The font is DejaVu Sans Mono without hints, as in this package. Since the subset has all
+    of ASCII, FreeType hints its letters by itself and Pillow takes three times as long as
+    with the subset before (docs/LOG.md): what this says today flatters us.
 
     Args:
         raqm: lay lines out with Raqm, which is quicker, or with Pillow's basic engine.
