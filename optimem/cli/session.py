@@ -1,0 +1,192 @@
+"""Commands on one session: `ingest`, `show`, `context`, `recall`, `forget`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from optimem.cli.terminal import (
+    JsonOption,
+    NamespaceOption,
+    StoreOption,
+    out,
+    print_json,
+    printable,
+    progress_bar,
+)
+from optimem.errors import InputError, NotFoundError, StoreError
+
+if TYPE_CHECKING:
+    from optimem.memory import Memory
+
+SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
+
+
+def ingest(
+    file: Annotated[Path, typer.Argument(help="JSON or JSON lines: OpenAI, Anthropic, LangChain.")],
+    session: Annotated[str, typer.Option("--session", help="The session to add to.")],
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Add a conversation to a session. Again with the same file adds nothing twice."""
+    from optimem.memory import Memory
+    from optimem.transcripts import read_transcript
+
+    with progress_bar(as_json) as progress:
+        task = progress.add_task(f"reading {file.name}", total=None)
+        turns = read_transcript(file)
+        with Memory.open(store or None, session, namespace=namespace) as memory:
+            before = memory.store.state(memory.scope).turns
+            # All or none: an interrupted ingest leaves the session as it was, and no share
+            # of it is done before the whole is.
+            progress.update(task, description=f"storing {len(turns)} turns")
+            memory.extend(turns)
+            progress.update(task, description="laying out pages")
+            stats = memory.stats()
+    added = stats.turns - before
+    if as_json:
+        print_json({"session": session, "added": added, "turns": stats.turns, "pages": stats.pages})
+    else:
+        out.print(f"{added} turns added to {session!r}: {stats.turns} turns, {stats.pages} pages")
+
+
+def show(
+    session: SessionArgument,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """What a session holds: turns, pages, the tiers of each plan, tokens, bytes."""
+    with _existing(store, session, namespace) as memory:
+        stats = memory.stats()
+    if as_json:
+        print_json({"session": session, **dataclasses.asdict(stats)})
+        return
+    out.print(f"{session}: {stats.turns} turns, {stats.pages} pages")
+    out.print(f"as text: {stats.text_tokens:,} tokens ({stats.counter})")
+    out.print(f"captions: {stats.anchor_tokens:,} tokens")
+    out.print("stored: " + ", ".join(f"{kind} {size:,} B" for kind, size in stats.bytes.items()))
+    for name, tiers in stats.tiers.items():
+        text = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or "all text"
+        out.print(f"plan for {name}: {text}")
+
+
+def context(
+    session: SessionArgument,
+    reader: Annotated[str, typer.Option("--reader", help="Who reads it: see `optimem readers`.")],
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="Most tokens; the reader's window by default.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the request here as JSON.")
+    ] = None,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """What to send a reader now, within a token budget."""
+    with _existing(store, session, namespace) as memory:
+        made = memory.context(reader, budget)
+        if output is not None:
+            try:
+                output.write_text(json.dumps(made.request()), "utf-8")
+            except OSError as error:
+                raise InputError(f"cannot write {output}: {error.strerror}") from None
+    kinds = [segment.kind for segment in made.segments]
+    summary = {
+        "reader": made.reader.name,
+        "budget": made.budget,
+        "context_tokens": made.tokens,
+        "text_tokens": made.text_tokens,
+        "tiers": {tier.label: count for tier, count in made.plan.counts().items()},
+        "text_turns": kinds.count("turn"),
+        "epoch": made.plan.epoch,
+        "output": None if output is None else str(output),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    out.print(
+        f"{made.tokens:,} tokens for {made.reader.name} (as text {made.text_tokens:,}):"
+        f" {kinds.count('page')} pages and {kinds.count('turn')} turns of text"
+    )
+    if output is not None:
+        out.print(f"written to {output}")
+
+
+def recall(
+    session: SessionArgument,
+    query: Annotated[str, typer.Argument(help="A question, words or an exact string.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most turns to return.")] = 5,
+    turn: Annotated[str, typer.Option("--turn", help="Instead of a query: a turn's id.")] = "",
+    page: Annotated[int, typer.Option("--page", help="Instead of a query: a page.")] = -1,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Find earlier turns and print their exact words."""
+    if bool(query) + bool(turn) + (page >= 0) != 1:
+        raise InputError("name a query, or --turn, or --page")
+    with _existing(store, session, namespace) as memory:
+        if turn:
+            found = [memory.recall_turn(turn)]
+        elif page >= 0:
+            found = memory.recall_page(page)
+        else:
+            found = memory.recall(query, limit)
+    if as_json:
+        print_json({"query": query, "turns": [dataclasses.asdict(item) for item in found]})
+        return
+    for item in found:
+        out.rule(escape(printable(f"turn {item.position} ({item.role}, id {item.id})")))
+        print(printable(item.text))  # not through rich, which would wrap it
+    if not found:
+        out.print("nothing found")
+
+
+def forget(
+    session: SessionArgument,
+    turns: Annotated[list[str] | None, typer.Option("--turn", help="A turn's id.")] = None,
+    before: Annotated[str, typer.Option("--before", help="All turns in front of this id.")] = "",
+    whole: Annotated[bool, typer.Option("--session", help="The whole session.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    verify: Annotated[
+        list[str] | None,
+        typer.Option("--verify", metavar="TEXT", help="Fail if this text still stands anywhere."),
+    ] = None,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Remove turns for good, with every page, image and index entry that holds them."""
+    if not turns and not before and not whole:
+        raise InputError("name what to forget: --turn ID, --before ID or --session")
+    with _existing(store, session, namespace) as memory:
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Forget for good in session {session!r}?", abort=True, err=True)
+        receipt = memory.forget(turns or (), before=before or None, session=whole)
+        for text in verify or ():
+            if places := memory.traces(text):
+                raise StoreError(f"forgotten, but {text!r} still stands in: {', '.join(places)}")
+    if as_json:
+        print_json(dataclasses.asdict(receipt))
+    else:
+        out.print(f"{receipt.turns} turns and {receipt.pages} pages forgotten ({receipt.hash})")
+
+
+def _existing(store: str, session: str, namespace: str) -> Memory:
+    from optimem.memory import Memory
+
+    memory = Memory.open(store or None, session, namespace=namespace)
+    if not memory.store.state(memory.scope).turns:
+        known = ", ".join(memory.store.sessions(namespace)[:10]) or "none yet"
+        memory.close()
+        raise NotFoundError(f"no session {session!r} in {memory.store.url}: there are {known}")
+    return memory
