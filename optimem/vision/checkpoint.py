@@ -21,6 +21,7 @@ from optimem.vision.deepseek import DeepseekOcr, DeepseekOcr2
 from optimem.vision.encoder import Encoder
 from optimem.vision.frames import Frames, find_frames
 from optimem.vision.got import FRAMES, GotOcr2
+from optimem.vision.quantize import QUANTIZED, load_int8
 
 _FILES = ["*.json", "*.jinja", "*.safetensors"]
 _NANO = Path(__file__).parent / "nano"
@@ -208,11 +209,13 @@ def _load_tokenizer(folder: Path) -> Any:
 
 def _load_model(family: Family, folder: Path, config: dict[str, Any], dtype: Any) -> Any:
     kind = getattr(transformers, family.model)
+    quantized = load_int8(folder, config) if QUANTIZED in config else None
     try:
-        arguments = family.rename(config)
+        arguments = family.rename({key: config[key] for key in config if key != QUANTIZED})
         model, report = kind.from_pretrained(
-            folder,
+            folder if quantized is None else None,
             config=kind.config_class(**arguments),
+            state_dict=quantized,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
