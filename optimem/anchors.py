@@ -11,7 +11,6 @@ has beside it already is left out, since it is in the context anyway.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from optimem.exact import LONGEST, Exact, find_exact
@@ -35,11 +34,9 @@ def find_anchors(text: str, before: str = "", *, cut: bool = False) -> list[Exac
         cut: the page's last turn goes on behind it.
     """
     before = before[-LONGEST - 1 :]  # what is longer is no anchor
-    offset = len(before)
-    found = find_exact(before + text)
-    if offset:
-        moved = [e._replace(start=e.start - offset, stop=e.stop - offset) for e in found]
-        found = [exact for exact in moved if exact.stop >= 0]
+    found = find_exact(before + text, len(before))
+    if before:
+        found = [exact for exact in found if exact.stop >= 0]
     if cut and found and found[-1].stop == len(text):
         del found[-1]
     return found
@@ -59,15 +56,21 @@ def choose_anchors(
         count: tokens of a text.
         known: strings that stand beside a page nearby.
     """
-    times: Counter[str] = Counter()
+    times: dict[str, int] = {}
     weights: dict[str, float] = {}
     for exact in found:
-        if exact.text not in known:
-            times[exact.text] += 1
-            weight = exact.weight * (_LISTED if exact.leads else 1)
-            weights[exact.text] = max(weight, weights.get(exact.text, 0))
+        text = exact.text
+        if text in known:
+            continue
+        weight = exact.weight * (_LISTED if exact.leads else 1)
+        if text in times:
+            times[text] += 1
+            weights[text] = max(weight, weights[text])
+        else:
+            times[text], weights[text] = 1, weight
     # No more can fit than the budget has tokens, and counting takes longer than all else.
-    likely = sorted(times, key=lambda text: (len(text) / weights[text], text))[: 2 * max(budget, 0)]
+    sizes = {text: len(text) / weight for text, weight in weights.items()}
+    likely = sorted(sorted(times), key=sizes.__getitem__)[: 2 * max(budget, 0)]
     costs = {text: count(_SEPARATOR + text) for text in likely}
     chosen: list[str] = []
     for text in sorted(likely, key=lambda text: (-weights[text] / costs[text], times[text], text)):

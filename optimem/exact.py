@@ -19,7 +19,7 @@ LONGEST = 120
 """Characters; a longer string costs more than a recall."""
 
 _LONG_WORD = 256  # characters; longer ones seldom come again, and would fill the cache
-_DEEPEST = 32  # blanks before a line's first word
+_LONG_SENTENCE = 32  # characters of a script without blanks, which then is looked at in pieces
 
 _L = r"A-Za-z\u00c0-\u024f\u0370-\u052f"  # letters of the alphabets that know capitals
 _W = rf"{_L}0-9_"
@@ -53,6 +53,8 @@ _HAN_UNIT = (
     "(?:[万亿千百]{1,3}[元人]?|[美日欧]?元|[块角円]|年|个?月|[日号点时天周岁]|[分秒]钟?|小时|時間"
     "|公里|千?米|公?斤|平米|千?克)"
 )
+
+_HAN_SIGNS = "元人美日欧块角円年个月号点时天周岁分秒钟小時間公里米斤平克之至到"
 
 _KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
     # kind: how surely an image loses it, forms; the first that fits at a place is taken
@@ -176,12 +178,19 @@ _WEIGHTS = {kind: weight for kind, (weight, _) in _KINDS.items()}
 _IN_WORD = _any_of({kind: forms for kind, (_, forms) in _KINDS.items()})
 _ACROSS_WORDS = _any_of(_SPACED)
 _APART = "\n\t\u00a0\u3000\"'`<>{}|;\\“”‘’"  # what stands between words, beside blanks
-_HINT = re.compile(rf"[\d_/@{_HAN}]|--\w|[a-z][A-Z]|[A-Z]{{2}}[a-z]{{2}}|\.{_ENDING}(?!\w)")
+_HINT = re.compile(rf"[\d_/@{_HAN}]|--\w|[a-z][A-Z]|[A-Z]{{2}}[a-z]{{2}}|\.{_ENDING}(?![{_W}])")
 """What a word that holds an exact string has at least one of."""
 _OPENING = re.compile(
     rf"(?<![{_W}])(?:[+(]{{0,2}}\d[\d:.,/-]{{0,40}}(?:st|nd|rd|th)?\)?|{_MONEY}|{_MONTH}\.?)\Z"
 )
 """The end of a word that may be the beginning of a form with a blank within."""
+_GOES_ON = frozenset("%ACDEFGJKMNOPRSTUamnp")
+"""How what follows a plain number begins where both may be a form with a blank within."""
+_OR_PHONE = _GOES_ON | frozenset("0123456789")
+_HEAD = re.compile(r"\n {0,31}(?! )")
+"""What stands before a line's first word; marks of lines are blanked out so."""
+_SOLID = re.compile(rf"[{_W}\d.@+~/#:,%µ$€£¥₹=()*–{_HAN}{_HAN_SIGNS}-]+")
+"""A piece of a sentence without blanks; what is in no piece is in no form but a URL."""
 _MARK = re.compile(r"\|(?<![^ ]\|)\|?\d*(?![^ ])|<(?:(?:data|image|file)#[^<>]*|[a-z]+#[\d.]+)")
 """What the flow draws at a line's end, and before turns and what it leaves out."""
 _LINE_NUMBER = re.compile(r"\n *(\d{1,6})(?:([:-])(?!\d)|(?=[ \n]|$))")
@@ -189,6 +198,10 @@ _DRIVE = re.compile(
     r":\\(?<=[A-Z]:\\)(?<![A-Za-z\d][A-Z]:\\)\\?[\w.@+-]{1,100}(?:\\{1,2}[\w.@+-]{1,100})*"
 )
 """A path on Windows, from its colon on: a search for plain characters is the fastest."""
+
+
+Scanned = tuple[tuple[tuple[int, int, str], ...], int]
+"""Start, stop and kind of what a word holds; where a form opens that may run on, or -1."""
 
 
 class Exact(NamedTuple):
@@ -214,44 +227,52 @@ class Exact(NamedTuple):
         return _WEIGHTS[self.kind]
 
 
-def find_exact(text: str) -> list[Exact]:
-    """The exact strings of a flowed text, in order, each as often as it stands there."""
+def find_exact(text: str, origin: int = 0) -> list[Exact]:
+    """The exact strings of a flowed text, in order, each as often as it stands there.
+
+    Args:
+        text: the text.
+        origin: the index that places are counted from.
+    """
     found: list[Exact] = []
 
     def keep_drive(match: re.Match[str]) -> str:
         start, stop = match.start() - 1, match.end()
-        found.append(Exact(text[start:stop], "path", start, stop, leads=False))
+        found.append(Exact(text[start:stop], "path", start - origin, stop - origin, leads=False))
         return " " * len(match[0])
 
     plain = _without_marks(_DRIVE.sub(keep_drive, text) if ":\\" in text else text)
+    heads = {match.end() for match in _HEAD.finditer(plain)}
+    ordered = not found
     at = 0  # of the next word
-    opened = end = 0  # of the last form with a blank within
+    end = 0  # of the last form with a blank within
     for word in _words(plain):
         start, size = at, len(word)
         at += size + 1
-        scanned = _in_word(word) if size < _LONG_WORD else _scan(word)
+        if word.isdecimal() and plain[at : at + 1] not in (_GOES_ON if size != 3 else _OR_PHONE):
+            if LONGEST >= size > 2 and start >= end:
+                place = start - origin
+                found.append(Exact(word, "number", place, place + size, start in heads))
+            continue
+        scanned = _in_word(word) if size < _LONG_SENTENCE else _scanned(word)
         if scanned is None:
             continue
         hits, opening = scanned
-        leads = _leads(plain, start)
-        if opening >= 0 and start + opening >= end and plain.startswith(" ", start + size):
+        leads = start in heads
+        opened = -1
+        if opening >= 0 and start + opening >= end and plain.startswith(" ", at - 1):
             match = _ACROSS_WORDS.match(plain, start + opening)
             if match:
                 opened, end = match.span()
-                found.append(Exact(match[0], match.lastgroup or "", opened, end, leads))
+                kind = match.lastgroup or ""
+                found.append(Exact(match[0], kind, opened - origin, end - origin, leads))
+                ordered = False
         for first, last, kind in hits:
-            free = start + last <= opened or start + first >= end
-            if free and last - first <= LONGEST:
-                exact = word[first:last]
-                found.append(Exact(exact, kind, start + first, start + last, leads and first == 0))
-    return sorted(found, key=lambda exact: exact.start)
-
-
-def _leads(text: str, start: int) -> bool:
-    """Whether only blanks stand before a word in its line."""
-    if start and text[start - 1] != " ":
-        return text[start - 1] == "\n"
-    return text[max(start - _DEEPEST, 0) : start].rstrip(" ").endswith("\n")
+            if (start + last <= opened or start + first >= end) and last - first <= LONGEST:
+                place = start - origin
+                head = leads and first == 0
+                found.append(Exact(word[first:last], kind, place + first, place + last, head))
+    return found if ordered else sorted(found, key=lambda exact: exact.start)
 
 
 def _words(text: str) -> list[str]:
@@ -281,8 +302,29 @@ def _blank(match: re.Match[str]) -> str:
     return "\n" + " " * (len(match[0]) - 1)
 
 
-def _scan(word: str) -> tuple[tuple[tuple[int, int, str], ...], int] | None:
-    """What a word holds: start, stop and kind, and where a form opens that may run on, or -1."""
+def _scanned(word: str) -> Scanned | None:
+    """What a long word holds, if anything."""
+    if not word.isascii() and "://" not in word:
+        return _scan_sentence(word)
+    return _in_word(word) if len(word) < _LONG_WORD else _scan(word)
+
+
+def _scan_sentence(sentence: str) -> Scanned | None:
+    """What a sentence without blanks holds: most of its characters are in no form."""
+    found: list[tuple[int, int, str]] = []
+    opening = -1
+    for piece in _SOLID.finditer(sentence):
+        scanned = _in_word(piece[0]) if len(piece[0]) < _LONG_WORD else _scan(piece[0])
+        if scanned is not None:
+            at = piece.start()
+            found += ((at + start, at + stop, kind) for start, stop, kind in scanned[0])
+            if scanned[1] >= 0 and piece.end() == len(sentence):
+                opening = at + scanned[1]
+    return (tuple(found), opening) if found or opening >= 0 else None
+
+
+def _scan(word: str) -> Scanned | None:
+    """Look at a word, hit by hit."""
     opening = _OPENING.search(word)
     if not opening and not _HINT.search(word):
         return None

@@ -10,6 +10,7 @@ import math
 import re
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -18,7 +19,7 @@ import Stemmer
 from optimem.values import Turn
 
 _STRETCH = 1 << 15  # characters that are indexed and ranked as one document
-_MOST_STRETCHES = 1000
+_MOST_STRETCHES = 128
 _LONGEST_TERM = 64  # characters; the rest of a longer one is not indexed
 _LONGEST_STEMMED = 32  # letters; longer strings are no English words
 _MOST_EXACT = 8  # exact strings of one query
@@ -40,8 +41,8 @@ _PAIRS = ("()", "[]", "{}", "<>", "（）", "《》", "“”", "‘’")
 _QUOTED = re.compile(r"\"([^\"]+)\"|`([^`]+)`|'([^']{4,})'")
 
 
-def stretches(text: str) -> Iterator[list[str]]:
-    """The terms of a text, one list for each stretch of it."""
+def stretches(text: str) -> Iterator[dict[str, int]]:
+    """How often each term occurs in a text, for each stretch of it."""
     size = max(_STRETCH, math.ceil(len(text) / _MOST_STRETCHES))
     start = 0
     while start < len(text):
@@ -49,7 +50,7 @@ def stretches(text: str) -> Iterator[list[str]]:
         if stop < len(text):  # end a stretch between words where there are any
             blank = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
             stop = blank + 1 if blank > start else stop
-        yield terms(text[start:stop])
+        yield count_terms(text[start:stop])
         start = stop
 
 
@@ -60,16 +61,28 @@ def searchable(turn: Turn) -> str:
 
 def terms(text: str) -> list[str]:
     """Search terms of a text, in order, repeated as often as they occur."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    found: list[str] = []
-    for word in _WORD.findall(text):
-        found += _word_terms(word) if len(word) <= _LONGEST_TERM else _word_terms.__wrapped__(word)
-    return found
+    return [term for word in _words(text) for term in _parts(word)]
 
 
-@lru_cache(maxsize=1 << 14)
-def _word_terms(word: str) -> tuple[str, ...]:
+def count_terms(text: str) -> dict[str, int]:
+    """How often each search term occurs in a text; each word is taken apart once."""
+    counts: dict[str, int] = {}
+    for word, times in Counter(_words(text)).items():
+        if word.isdecimal():  # a number is a term as it stands
+            term = word[:_LONGEST_TERM]
+            counts[term] = counts.get(term, 0) + times
+            continue
+        for term in _word_terms(word) if len(word) <= _LONGEST_TERM else _parts(word):
+            counts[term] = counts.get(term, 0) + times
+    return counts
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text))
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    """The terms of one word."""
     if IS_CJK.match(word):
         return (*word, *(word[at : at + 2] for at in range(len(word) - 1)))
     folded = word.casefold()
@@ -78,6 +91,9 @@ def _word_terms(word: str) -> tuple[str, ...]:
         pieces = [piece.casefold() for piece in _CAMEL.findall(word)]
         found += [_stem(piece) for piece in pieces if piece != folded]
     return tuple(term[:_LONGEST_TERM] for term in found)
+
+
+_word_terms = lru_cache(maxsize=1 << 15)(_parts)  # the same words come again and again
 
 
 def exact_strings(query: str) -> list[str]:

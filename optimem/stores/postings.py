@@ -7,7 +7,6 @@ blocks of `BLOCK` turns: an append touches the last block alone, and a reader jo
 from __future__ import annotations
 
 import struct
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
@@ -40,17 +39,20 @@ class Postings:
     terms: int
 
 
-def index_stretches(stretches: Iterable[tuple[int, list[str]]]) -> Postings:
-    """The postings of (position, terms) pairs, one for each stretch of text, in order."""
-    by_term: defaultdict[str, bytearray] = defaultdict(bytearray)
+def index_stretches(stretches: Iterable[tuple[int, Mapping[str, int]]]) -> Postings:
+    """The postings of (position, how often each term occurs), one for each stretch of text."""
+    by_term: dict[str, bytes] = {}
     documents = total = 0
-    for position, terms in stretches:
-        length = min(len(terms), _MOST)
-        for term, count in Counter(terms).items():
-            by_term[term] += _pack(position, min(count, _MOST), length)
+    for position, counts in stretches:
+        terms = sum(counts.values())
+        length = min(terms, _MOST)
+        once = _pack(position, 1, length)
+        for term, count in counts.items():
+            data = once if count == 1 else _pack(position, min(count, _MOST), length)
+            by_term[term] = by_term[term] + data if term in by_term else data
         documents += 1
-        total += len(terms)
-    return Postings({term: bytes(data) for term, data in by_term.items()}, documents, total)
+        total += terms
+    return Postings(by_term, documents, total)
 
 
 def decode_postings(data: bytes) -> NDArray[np.void]:

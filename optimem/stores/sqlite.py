@@ -306,13 +306,14 @@ class SQLiteStore:
             if key is None:
                 return False
             block = seen.indexed // BLOCK
-            for term, data in postings.by_term.items():
-                row = (key, codec.encode_name(term), block)
-                found = db.execute(
-                    "SELECT data FROM posting WHERE session = ? AND term = ? AND block = ?", row
-                ).fetchone()
-                joined = data if found is None else found[0] + data
-                db.execute("INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?)", (*row, joined))
+            # In the order of the table, so that each of its pages is written once. What blobs
+            # are joined to is a text of the same bytes.
+            rows = ((codec.encode_name(term), data) for term, data in postings.by_term.items())
+            db.executemany(
+                "INSERT INTO posting VALUES (?, ?, ?, ?) ON CONFLICT DO"
+                " UPDATE SET data = CAST(data || excluded.data AS BLOB)",
+                ((key, term, block, data) for term, data in sorted(rows)),
+            )
             db.execute(
                 "UPDATE session SET indexed = ?, documents = documents + ?, terms = terms + ?"
                 " WHERE id = ?",
