@@ -105,6 +105,7 @@ class Memory:
         counter: str = "auto",
         caption_tokens: int | None = None,
         embed: Embed | None = None,
+        create: bool = True,
     ) -> Memory:
         """Open a session, which comes into being with its first turn.
 
@@ -120,12 +121,14 @@ class Memory:
             caption_tokens: the most tokens beside each page for its place and anchors
                 (56); settled when the session begins.
             embed: turns texts into vectors, to be fused with word search in `recall`.
+            create: make a file that is not there; else that is an error.
 
         Raises:
+            NotFoundError: there is no such file, and it shall not be made.
             StoreError: the store cannot be opened.
             InputError: the session was begun with other settings.
         """
-        store = open_store(url or default_url())
+        store = open_store(url or default_url(), create=create)
         try:
             memory = cls(
                 store,

@@ -196,6 +196,9 @@ def test_exact_words_are_neither_wrapped_nor_changed(tmp_path: Path) -> None:
 def test_doctor_reports_what_is_there(tmp_path: Path, call: Call) -> None:
     store = f"sqlite:///{tmp_path}/m.db"
     code, text, _ = call("doctor", "--store", store)
+    assert code == 0 and f"{store} (not there yet" in text and not (tmp_path / "m.db").exists()
+    Memory.open(store, "s").close()
+    code, text, _ = call("doctor", "--store", store)
     assert code == 0 and store in text and "extra    tokens: installed" in text
     report = last_json(call("doctor", "--store", store, "--json")[1])
     assert report["store"] == store and report["counter"] and report["atlas"]
@@ -294,11 +297,11 @@ def test_a_bad_file_in_a_process_of_its_own(tmp_path: Path) -> None:
         (["ingest", "x"], "--session"),
         (["nope"], "No such command 'nope'"),
         (["show", "s", "--nope"], "--nope"),
-        (["show", "s"], "no session 's'"),
+        (["show", "s"], "there is no store"),
         (["recall", "s"], "name a query, or --turn, or --page"),
         (["recall", "s", "q", "--limit", "0"], "--limit"),
         (["forget", "s"], "name what to forget"),
-        (["context", "s", "--reader", "nobody"], "no session 's'"),
+        (["context", "s", "--reader", "nobody"], "there is no store"),
         (["show", "s", "--store", "mysql://x"], "cannot open 'mysql://x'"),
         (["bench", "nope"], "no benchmark is called 'nope'"),
         (["demo", "--sheet", "/proc/none/x.png"], "cannot write /proc/none/x.png"),
@@ -327,6 +330,26 @@ def test_wrong_readers_budgets_turns_and_pages(tmp_path: Path, call: Call) -> No
     ):
         code, text, error = call(*arguments, *store)
         assert (code, text) == (2, "") and is_one_sentence(error) and words in error
+
+
+def test_reading_what_is_not_there_makes_nothing(tmp_path: Path, call: Call) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    for path in (tmp_path / "mistyped.db", tmp_path / "no" / "folder.db", empty):
+        store = ("--store", f"sqlite:///{path}")
+        for arguments in (
+            ("show", "s"),
+            ("context", "s", "--reader", "deepseek-ocr"),
+            ("recall", "s", "words"),
+            ("forget", "s", "--session", "-y"),
+            ("export",),
+            ("export", "s"),
+        ):
+            code, text, error = call(*arguments, *store)
+            assert (code, text) == (2, "") and is_one_sentence(error)
+            assert f"there is no store sqlite:///{path}" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert empty.stat().st_size == 0
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path, call: Call) -> None:

@@ -71,8 +71,11 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
     url = store or default_url()
 
     def reach_store() -> str:
-        with contextlib.closing(open_store(url)) as opened:
-            return "; ".join((opened.url, *opened.warnings()))
+        try:
+            with contextlib.closing(open_store(url, create=False)) as opened:
+                return "; ".join((opened.url, *opened.warnings()))
+        except NotFoundError:
+            return f"{url} (not there yet: its first turn makes it)"
 
     checks: dict[str, Callable[[], str]] = {
         "optimem": lambda: optimem.__version__,

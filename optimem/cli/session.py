@@ -184,7 +184,7 @@ def forget(
 def _existing(store: str, session: str, namespace: str) -> Memory:
     from optimem.memory import Memory
 
-    memory = Memory.open(store or None, session, namespace=namespace)
+    memory = Memory.open(store or None, session, namespace=namespace, create=False)
     if not memory.store.state(memory.scope).turns:
         known = ", ".join(memory.store.sessions(namespace)[:10]) or "none yet"
         memory.close()

@@ -38,7 +38,9 @@ def export_(
     if as_json and file is None:
         raise InputError("name a file to write to: --output FILE")
     with contextlib.ExitStack() as stack:
-        home = stack.enter_context(contextlib.closing(open_store(store or default_url())))
+        home = stack.enter_context(
+            contextlib.closing(open_store(store or default_url(), create=False))
+        )
         progress = stack.enter_context(progress_bar(as_json or file is None))
         lines = export_sessions(home, namespace, sessions or ())
         try:

@@ -31,14 +31,19 @@ def default_url() -> str:
     return os.environ.get("OPTIMEM_STORE") or f"sqlite:///{folder / 'memory.db'}"
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, create: bool = True) -> Store:
     """Open a home by its URL.
 
     `memory://` is gone when closed. `sqlite:///path` (`sqlite:////absolute/path`) survives
     a crash, with `?synchronous=full` also a power failure. `redis://`, `rediss://`,
     `redis+sentinel://` and `redis+cluster://` are read by `optimem.stores.redis`.
 
+    Args:
+        url: the home.
+        create: make a file that is not there; else that is an error.
+
     Raises:
+        NotFoundError: there is no such file, and it shall not be made.
         StoreError: the URL is of no known kind, or the store cannot be opened.
         MissingExtraError: the store needs a package that is not installed.
     """
@@ -52,7 +57,7 @@ def open_store(url: str) -> Store:
         synchronous = options.pop("synchronous", ["normal"])[0].lower()
         if options or synchronous not in ("normal", "full") or not path:
             raise StoreError(f"cannot open {url!r}: use sqlite:///path or ?synchronous=full")
-        return SQLiteStore(Path(unquote(path)).expanduser(), synchronous)
+        return SQLiteStore(Path(unquote(path)).expanduser(), synchronous, create)
     if url.startswith("redis"):
         from optimem.stores.redis import RedisStore
 

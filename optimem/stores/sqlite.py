@@ -37,14 +37,16 @@ class SQLiteStore:
         path: the database file, made with its folder when missing, readable by its owner
             alone; None keeps everything in memory.
         synchronous: "normal" survives a crash of the process, "full" of the machine.
+        create: make what is missing; else a missing or empty file is an error.
 
     Raises:
         StoreError: the file cannot be opened, is no database, belongs to another program
             or was written by a later version.
+        NotFoundError: there is nothing, and it shall not be made.
     """
 
-    def __init__(self, path: Path | None, synchronous: str = "normal") -> None:
-        self._database = Database(path, synchronous)
+    def __init__(self, path: Path | None, synchronous: str = "normal", create: bool = True) -> None:
+        self._database = Database(path, synchronous, create)
         self.url = self._database.url
 
     # Sessions

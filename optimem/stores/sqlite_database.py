@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from optimem.errors import StoreError
+from optimem.errors import NotFoundError, StoreError
 from optimem.values import Json
 
 _APPLICATION_ID = 0x4F70744D  # "OptM"
@@ -53,17 +53,23 @@ class Database:
     Args:
         path: the file, made with its folder when missing; None keeps everything in memory.
         synchronous: "normal" survives a crash of the process, "full" of the machine.
+        create: make what is missing; else a missing or empty file is an error.
 
     Raises:
         StoreError: the file cannot be opened, is no database, belongs to another program
             or was written by a later version.
+        NotFoundError: there is nothing, and it shall not be made.
     """
 
-    def __init__(self, path: Path | None, synchronous: str) -> None:
+    def __init__(self, path: Path | None, synchronous: str, create: bool = True) -> None:
         self._path = path
         self.url = "memory://" if path is None else f"sqlite:///{path}"
         self._lock = threading.RLock()
         try:
+            if path is not None and not create and not _holds_anything(path):
+                raise NotFoundError(
+                    f"there is no store {self.url}: check the name (its first turn makes it)"
+                )
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -153,6 +159,14 @@ class Database:
         """Close the connection; safe to call twice."""
         with self._lock:
             self._db.close()
+
+
+def _holds_anything(path: Path) -> bool:
+    """Whether a file has content; raises OSError where none can ever be."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _reason(error: Exception) -> str:
