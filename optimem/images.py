@@ -5,15 +5,15 @@ A PNG's bytes differ between builds of zlib, so the first writer fixes them for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from optimem.attachments import fade_image, faded_size
 from optimem.errors import StoreError
 from optimem.ledger import Ledger
-from optimem.modes import Tier
+from optimem.modes import MODES, Tier
 from optimem.renderers.layout import PageStyle
 from optimem.stores import Store
-from optimem.values import Mark, Scope, Segment
+from optimem.values import Attachment, Mark, Scope, Segment
 
 _JPEG = b"\xff\xd8"
 
@@ -36,16 +36,35 @@ class Images:
 
     def image(self, segment: Segment) -> tuple[str, bytes]:
         """Media type and bytes of a page or attachment segment."""
-        if segment.mark is not None:
-            data = self._attachment(segment.mark, segment.tier)
-            return ("image/jpeg" if data.startswith(_JPEG) else "image/png"), data
         if segment.page is None:
             raise StoreError(f"a {segment.kind} segment is no image")
+        if segment.mark is not None:
+            data = self._attachment(segment.page, segment.mark, segment.tier)
+            return ("image/jpeg" if data.startswith(_JPEG) else "image/png"), data
         return "image/png", self._page(segment.page, segment.tier)
 
     def drop(self, hidden: Iterable[tuple[str, Tier]]) -> None:
         """Remove the images of pages (hash, tier) that no plan shows any longer."""
-        self._store.drop_blobs(self._scope, [_page_key(name, tier) for name, tier in hidden])
+        self._store.drop_blobs(self._scope, list(self._keys(hidden)))
+
+    def _keys(self, pages: Iterable[tuple[str, Tier]]) -> Iterator[str]:
+        """Keys of pages (hash, tier), and of the attachments beside them.
+
+        Those have a size of their own beside a page of text, and go with its first mode.
+        """
+        marks = {facts.hash: facts.marks for facts in self._ledger.pages if facts.marks}
+        for name, tier in pages:
+            yield _page_key(name, tier)
+            for mark in marks.get(name, ()):
+                attachment = self._find(mark)
+                if attachment is not None:
+                    for mode in MODES[: MODES.index(tier) + 1]:
+                        yield _attachment_key(name, attachment, mode)
+
+    def _find(self, mark: Mark) -> Attachment | None:
+        """The attachment that a mark names; None when its turn is gone."""
+        entries = self._store.entries(self._scope, mark.position, mark.position + 1)
+        return next((entry.turn.attachments[mark.index] for entry in entries), None)
 
     def _page(self, number: int, tier: Tier) -> bytes:
         page = self._store.page(self._scope, number)
@@ -59,14 +78,12 @@ class Images:
             data = self._store.put_blob(self._scope, key, page_png(page, tier, self._style))
         return data
 
-    def _attachment(self, mark: Mark, tier: Tier) -> bytes:
-        entries = self._store.entries(self._scope, mark.position, mark.position + 1)
-        entry = next(entries, None)
+    def _attachment(self, number: int, mark: Mark, tier: Tier) -> bytes:
+        attachment = self._find(mark)
         size = faded_size(self._ledger.image(mark), tier)
-        if entry is None or size is None:
+        if attachment is None or size is None:
             raise StoreError(f"attachment {mark.index} of turn {mark.position} is not there")
-        attachment = entry.turn.attachments[mark.index]
-        key = f"image/{attachment.digest}/{tier.label}"
+        key = _attachment_key(self._ledger.pages[number].hash, attachment, tier)
         data = self._store.blob(self._scope, key)
         if data is None:
             data = self._store.put_blob(self._scope, key, fade_image(attachment, size))
@@ -75,3 +92,7 @@ class Images:
 
 def _page_key(page_hash: str, tier: Tier) -> str:
     return f"png/{page_hash}/{tier.label}"
+
+
+def _attachment_key(page_hash: str, attachment: Attachment, tier: Tier) -> str:
+    return f"image/{page_hash}/{attachment.digest}/{tier.label}"

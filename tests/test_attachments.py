@@ -239,3 +239,21 @@ def test_a_picture_in_a_tool_result_fades_too() -> None:
         (segment,) = faded(memory.context("anthropic:claude-opus-5.5", 60_000))
         assert segment.mark is not None and (segment.mark.position, segment.mark.index) == (1, 0)
         assert memory.export()[:2] == messages
+
+
+def test_a_faded_picture_that_no_plan_shows_any_longer_leaves_the_store() -> None:
+    steps = ((Tier.LARGE, 1.0), (Tier.SMALL, 20.0), (Tier.TINY, 40.0))
+    message = {"role": "user", "content": [openai_image(picture((1600, 900)))]}
+    with Memory.open("memory://", policy=Epochs((AgeDecay(ladder=steps),), saving=0)) as memory:
+        memory.append(message)
+        sizes: list[set[bytes]] = []
+        for number in range(60):
+            memory.append(say(words(250, number)))
+            memory.context(READER, 200_000).messages()
+            if number % 19 == 18:
+                names = (
+                    name for place, name in memory.store.stored(memory.scope) if place == "blob"
+                )
+                sizes.append({name.rpartition(b"/")[2] for name in names if name[:6] == b"image/"})
+        assert sizes == [{b"large"}, {b"small"}, set()]
+        assert memory.export()[0] == message
