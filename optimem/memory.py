@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from optimem.context import Context, ContextBuilder, VisionReader
+from optimem.dictionaries import Dictionaries
 from optimem.errors import NotFoundError
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
@@ -87,7 +88,8 @@ class Memory:
         style, room = self._settings.style, self._settings.caption_tokens
         self._index = SearchIndex(store, scope)
         self._ledger = Ledger(store, scope, self._counter, style, room)
-        self._past = Past(store, scope, self._ledger, self._index)
+        self._dictionaries = Dictionaries(store, scope)
+        self._past = Past(store, scope, self._ledger, self._index, self._dictionaries)
         images = Images(store, scope, self._ledger, style)
         self._contexts = ContextBuilder(
             store, scope, self._ledger, self._policy, images.image, images.drop, style
@@ -105,6 +107,7 @@ class Memory:
         counter: str = "auto",
         caption_tokens: int | None = None,
         embed: Embed | None = None,
+        key: str | bytes | None = None,
         create: bool = True,
     ) -> Memory:
         """Open a session, which comes into being with its first turn.
@@ -121,6 +124,8 @@ class Memory:
             caption_tokens: the most tokens beside each page for its place and anchors
                 (56); settled when the session begins.
             embed: turns texts into vectors, to be fused with word search in `recall`.
+            key: encrypts all that reaches the store (see `optimem.stores.open_store`);
+                `$OPTIMEM_KEY` by default.
             create: make a file that is not there; else that is an error.
 
         Raises:
@@ -128,7 +133,7 @@ class Memory:
             StoreError: the store cannot be opened.
             InputError: the session was begun with other settings.
         """
-        store = open_store(url or default_url(), create=create)
+        store = open_store(url or default_url(), key, create=create)
         try:
             memory = cls(
                 store,
@@ -173,7 +178,9 @@ class Memory:
             turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
             drafts = [Draft(turn, turn_facts(turn, self._counter)) for turn in turns]
             positions = self.store.append(self.scope, drafts, self._settings.to_json())
-            self._index.follow(max(positions, default=-1) + 1)
+            length = max(positions, default=-1) + 1
+            self._index.follow(length)
+            self._dictionaries.follow(length)
         return [turn.id for turn in turns]
 
     def flush(self) -> Page | None:

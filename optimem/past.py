@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optimem.dictionaries import Dictionaries
 from optimem.errors import NotFoundError
 from optimem.ledger import Ledger
 from optimem.recall import SearchIndex, index_entries
@@ -37,13 +39,22 @@ class Past:
         scope: whose it is.
         ledger: the session's facts.
         index: the session's search index.
+        dictionaries: what its turns are compressed with.
     """
 
-    def __init__(self, store: Store, scope: Scope, ledger: Ledger, index: SearchIndex) -> None:
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        ledger: Ledger,
+        index: SearchIndex,
+        dictionaries: Dictionaries,
+    ) -> None:
         self._store = store
         self._scope = scope
         self._ledger = ledger
         self._index = index
+        self._dictionaries = dictionaries
 
     def position(self, turn_id: str) -> int:
         """Where a turn stands; raises NotFoundError."""
@@ -75,12 +86,16 @@ class Past:
             ids = [entry.turn.id for entry in entries]
             if not ids:
                 return Receipt(0, 0, _ids_hash([]))
+            gone, first = set(positions), positions[0]
+            dictionary = self._dictionaries.leave_out(gone, first)
             seen = self._index.catch_up()
             kept = self._untouched_pages(positions[0])
             pages = len(self._ledger.pages) - kept
             postings = index_entries(entries)
             removed = self._store.erase(self._scope, positions, kept, postings, seen)
             if removed is not None:
+                if self._store.state(self._scope).dictionary != dictionary:
+                    self._dictionaries.leave_out(gone, first)
                 self._store.purge()
                 return Receipt(removed, pages, _ids_hash(ids))
             self._ledger.sync()  # others changed the session meanwhile
@@ -89,10 +104,14 @@ class Past:
         """Drop every turn behind this one; raises NotFoundError."""
         while True:
             length = self.position(to) + 1
+            gone = range(length, sys.maxsize)
+            dictionary = self._dictionaries.leave_out(gone, length)
             seen = self._index.catch_up()
             postings = index_entries(self._store.entries(self._scope, length, seen.indexed))
             kept = self._untouched_pages(length)
             if self._store.rewind(self._scope, length, kept, postings, seen):
+                if self._store.state(self._scope).dictionary != dictionary:
+                    self._dictionaries.leave_out(gone, length)
                 self._store.purge()
                 return
             self._ledger.sync()  # others changed the session meanwhile

@@ -69,6 +69,28 @@ def import_sessions(store: Store, namespace: str, lines: Iterable[str]) -> Itera
     yield from _store(store, scope, waiting, settings)
 
 
+def move_sessions(source: Store, target: Store, namespace: str) -> Iterator[int]:
+    """Move a namespace to another home, or to another key; yields how many turns each step moves.
+
+    A session leaves the source once all its turns are in the target: after a break, move
+    again. Turns that are added to the source meanwhile are moved too; those that are
+    forgotten there meanwhile are not noticed, so forget before or after.
+    """
+    for session in source.sessions(namespace):
+        scope = Scope(namespace, session)
+        moved = 0
+        while (state := source.state(scope)).turns:
+            waiting: list[Turn] = []
+            for entry in source.entries(scope, moved, state.turns):
+                waiting.append(entry.turn)
+                if len(waiting) == _AT_ONCE:
+                    yield from _store(target, scope, waiting, state.settings)
+            yield from _store(target, scope, waiting, state.settings)
+            moved = state.turns
+            source.drop(scope, moved)
+    source.purge()
+
+
 def _store(
     store: Store, scope: Scope | None, waiting: list[Turn], settings: dict[str, Any]
 ) -> Iterator[int]:

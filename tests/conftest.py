@@ -30,6 +30,7 @@ def _own_home(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.delenv("OPTIMEM_STORE", raising=False)
+    monkeypatch.delenv("OPTIMEM_KEY", raising=False)
     yield
 
 

@@ -17,12 +17,24 @@ from optimem.errors import ConflictError, NotFoundError, StoreError
 from optimem.messages import parse
 from optimem.modes import Tier
 from optimem.recall import SearchIndex, index_entries
-from optimem.stores import Draft, Postings, SessionState, Store, decode_postings, open_store
+from optimem.stores import (
+    Dictionary,
+    Draft,
+    Postings,
+    SessionState,
+    Store,
+    decode_postings,
+    new_key,
+    open_store,
+)
+from optimem.stores.cipher import ciphers
 from optimem.stores.redis import AsyncRedisStore
 from optimem.values import Entry, Page, PageFacts, Plan, Scope, Span, TurnFacts
 
 HOMES = ("memory", "sqlite", "redis", "redis_tls", "redis_sentinel", "redis_cluster")
 AWAITED = ("redis", "redis_cluster")
+SEALED = ("memory", "sqlite", "redis", "redis_cluster", "awaited_redis")
+KEY = new_key()
 MINE = Scope("acme", "42")
 SETTINGS = {"counter": "chars", "caption_tokens": 60}
 NOTHING = Postings({}, 0, 0)
@@ -76,17 +88,35 @@ class Awaited:
         return asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
 
 
-@pytest.fixture(params=[*HOMES, *(f"awaited_{home}" for home in AWAITED)])
+@pytest.fixture(
+    params=[
+        *HOMES,
+        *(f"awaited_{home}" for home in AWAITED),
+        *(f"sealed_{home}" for home in SEALED),
+    ]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    kind = request.param.removeprefix("awaited_")
+    """A home of each kind; an awaited one is asynchronous, a sealed one is encrypted."""
+    key = KEY if request.param.startswith("sealed_") else None
+    name = request.param.removeprefix("sealed_")
+    kind = name.removeprefix("awaited_")
     url = home(request, kind, tmp_path)
-    if kind == request.param:
-        with contextlib.closing(open_store(url)) as opened:
+    if kind == name:
+        with contextlib.closing(open_store(url, key)) as opened:
             yield opened
     else:
-        awaited = Awaited(AsyncRedisStore.open(url))
+        awaited = Awaited(AsyncRedisStore.open(url, ciphers(key)))
         yield cast(Store, awaited)
         awaited.end()
+
+
+InClear = Callable[[list[str]], list[str]]
+
+
+@pytest.fixture
+def in_clear(request: pytest.FixtureRequest) -> InClear:
+    """What a home knows by prefix: nothing when it is encrypted, whatever is expected if not."""
+    return lambda expected: [] if "[sealed_" in request.node.name else expected
 
 
 def home(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
@@ -259,7 +289,9 @@ def test_rewind_takes_back_turns_pages_plans_and_search(store: Store) -> None:
     assert found(store, MINE, "new") == [1]
 
 
-def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> None:
+def test_erased_turns_are_gone_and_their_positions_stay_empty(
+    store: Store, in_clear: InClear
+) -> None:
     fill(store, MINE, "red fox", "green fox", "blue fox")
     store.add_pages(MINE, [page(0), page(1)], 0)
     store.swap_plan(MINE, "reader", Plan((Tier.TINY,)), None)
@@ -277,7 +309,7 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(store: Store) -> N
     assert store.plans(MINE) == {}
     assert store.frequencies(MINE, ["green", "blue"]) == {}
     assert found(store, MINE, "fox") == [0]
-    assert store.completions(MINE, ["green", "f"], 9) == ["fox"]
+    assert store.completions(MINE, ["green", "f"], 9) == in_clear(["fox"])
     assert add(store, draft("green again", "t1")) == [3]
     assert texts(store, MINE) == {0: "red fox", 3: "green again"}
 
@@ -298,6 +330,76 @@ def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:
     assert store.blob(other, "png") == b"pixels"
     assert fill(store, MINE, "anew") == [0]
     assert store.state(MINE).generation == 0
+
+
+def test_a_session_that_has_grown_is_not_dropped_unseen(store: Store) -> None:
+    fill(store, MINE, "one", "two")
+    assert store.drop(MINE, 1) == 0
+    assert texts(store, MINE) == {0: "one", 1: "two"}
+    assert store.drop(MINE, 2) == 2
+    assert store.state(MINE) == SessionState()
+
+
+def learn(store: Store, *said: str) -> Dictionary:
+    made = Dictionary.train(
+        [f"{text} of the session that is told {n}".encode() for text in said for n in range(99)]
+    )
+    assert made is not None
+    assert store.learn(MINE, made.data, store.state(MINE).turns, store.state(MINE))
+    return made
+
+
+LONG = "session that is told at some length, so that every turn of it says much the same thing"
+
+
+def test_a_dictionary_compresses_what_comes_after_it(store: Store) -> None:
+    said = [f"turn {number} of this {LONG}" for number in range(12)]
+    fill(store, MINE, *said[:4])
+    plain = store.size(MINE)["log"]
+    made = learn(store, LONG)
+    state = store.state(MINE)
+    assert (state.dictionary, state.sampled) == (made.id, 4)
+    assert fill(store, MINE, *said) == list(range(12))
+    assert store.size(MINE)["log"] - plain < 1.5 * plain  # twice as many turns
+    assert list(texts(store, MINE).values()) == said
+    assert [entry.turn.text for entry in store.entries_at(MINE, [9, 0])] == [said[9], said[0]]
+    assert fill(store, MINE, *said) == list(range(12))
+    assert any(made.data in value for _, value in store.stored(MINE))
+
+
+def test_a_new_dictionary_frees_all_turns_from_the_old(store: Store) -> None:
+    said = [f"the turn of the session that is told {number}" for number in range(700)]
+    fill(store, MINE, said[0])
+    seen = store.state(MINE)
+    old = learn(store, "the turn")
+    assert not store.learn(MINE, b"", 0, seen)
+    fill(store, MINE, *said)
+    before = store.size(MINE)["log"]
+    new = learn(store, "another thing")
+    store.recompress(MINE)
+    assert list(texts(store, MINE).values()) == said
+    held = [value for _, value in store.stored(MINE)]
+    assert new.data in held and old.data not in held
+    assert store.size(MINE)["log"] != before
+    state = store.state(MINE)
+    assert store.learn(MINE, b"", 0, state)
+    store.recompress(MINE)
+    assert store.state(MINE).dictionary == 0
+    assert list(texts(store, MINE).values()) == said
+    assert not any(new.data in value for _, value in store.stored(MINE))
+
+
+def test_a_fork_takes_its_dictionary_along(store: Store) -> None:
+    other = Scope("acme", "43")
+    fill(store, MINE, "the turn of the session that is told")
+    learn(store, "the turn")
+    fill(store, MINE, *(f"the turn of the session that is told{' again' * n}" for n in range(9)))
+    store.fork(MINE, other)
+    before = texts(store, MINE)
+    store.drop(MINE)
+    assert texts(store, other) == before
+    with pytest.raises(ConflictError, match="within its namespace"):
+        store.fork(other, Scope("other", "43"))
 
 
 def test_a_fork_is_a_copy_of_its_own(store: Store) -> None:
@@ -419,7 +521,7 @@ def test_the_first_writer_fixes_a_blob(store: Store) -> None:
     assert store.put_blob(MINE, "png/a", b"other") == b"other"
 
 
-def test_the_index_knows_terms_by_name_and_by_prefix(store: Store) -> None:
+def test_the_index_knows_terms_by_name_and_by_prefix(store: Store, in_clear: InClear) -> None:
     fill(store, MINE, "fox fox fox", "foxglove and fox", "unit _test foxtrot 北京大学")
     state = catch_up(store, MINE)
     assert (state.indexed, state.documents, state.terms) == (3, 3, 17)
@@ -430,9 +532,9 @@ def test_the_index_knows_terms_by_name_and_by_prefix(store: Store) -> None:
     }
     assert postings(store, MINE, "fox") == [(0, 3, 3), (1, 1, 3)]
     assert postings(store, MINE, "fo") == []
-    assert store.completions(MINE, ["fox"], 9) == ["fox", "foxglov", "foxtrot"]
-    assert store.completions(MINE, ["fox", "wolf", "an"], 2) == ["fox", "foxglov", "and"]
-    assert store.completions(MINE, ["北"], 9) == ["北", "北京"]
+    assert store.completions(MINE, ["fox"], 9) == in_clear(["fox", "foxglov", "foxtrot"])
+    assert store.completions(MINE, ["fox", "wolf", "an"], 2) == in_clear(["fox", "foxglov", "and"])
+    assert store.completions(MINE, ["北"], 9) == in_clear(["北", "北京"])
 
 
 def test_the_index_grows_in_step_with_the_log(store: Store) -> None:
@@ -468,15 +570,15 @@ def test_turns_that_others_index_meanwhile_wait_for_the_next_recall(
 
 
 def test_a_log_of_several_blocks_is_one_index(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, in_clear: InClear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = ("optimem.recall", "optimem.stores.sqlite", "optimem.stores.redis_steps")
+    blocks = ("optimem.recall", "optimem.stores.sqlite_index", "optimem.stores.redis_index")
     for module in blocks:
         monkeypatch.setattr(f"{module}.BLOCK", 4)
     fill(store, MINE, *(f"fox number {number}" for number in range(11)))
     assert found(store, MINE, "fox") == list(range(11))
     assert store.frequencies(MINE, ["fox", "7"]) == {"fox": 11, "7": 1}
-    assert store.completions(MINE, ["fo"], 9) == ["fox"]
+    assert store.completions(MINE, ["fo"], 9) == in_clear(["fox"])
     assert erase(store, MINE, 2, 5, 6) == 3
     assert rewind(store, MINE, 9)
     assert found(store, MINE, "fox") == [0, 1, 3, 4, 7, 8]
@@ -505,7 +607,7 @@ def test_a_long_turn_is_indexed_in_stretches(store: Store) -> None:
     assert postings(store, MINE, "word") == [(1, 1, 1)]
 
 
-def test_nothing_crosses_a_scope(store: Store) -> None:
+def test_nothing_crosses_a_scope(store: Store, in_clear: InClear) -> None:
     pairs = list(itertools.islice(itertools.product(HOSTILE, HOSTILE), 0, None, 5))
     scopes = [Scope(namespace, session) for namespace, session in pairs]
     for number, scope in enumerate(scopes):
@@ -515,6 +617,7 @@ def test_nothing_crosses_a_scope(store: Store) -> None:
         store.swap_plan(scope, "reader", Plan(epoch=number), None)
     for number, scope in enumerate(scopes):
         check_scope(store, scope, number)
+        assert store.completions(scope, ["word"], 99) == in_clear([f"word{number}"])
     for namespace in HOSTILE:
         names = [scope.session for scope in scopes if scope.namespace == namespace]
         assert store.sessions(namespace) == sorted(names)
@@ -536,7 +639,6 @@ def check_scope(store: Store, scope: Scope, number: int) -> None:
     assert store.state(scope).settings == {"number": number}
     assert store.plans(scope)["reader"].epoch == number
     assert found(store, scope, "share") == [0]
-    assert store.completions(scope, ["word"], 99) == [f"word{number}"]
     assert store.frequencies(scope, [f"word{number + 1}"]) == {}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import servers
 
 from optimem import Memory
 from optimem.errors import MissingExtraError, StoreError
-from optimem.stores import open_store
+from optimem.stores import codec, open_store
 from optimem.stores.redis import AsyncRedisStore, RedisStore
 from optimem.stores.redis_scripts import DURABLE
 from optimem.values import Scope
@@ -27,7 +29,7 @@ from optimem.values import Scope
 COMMANDS = set(
     "append dump eval evalsha exists exec get hdel hget hgetall hincrby hkeys hlen hmget hset"
     " hstrlen hvals lindex llen lrange lset ltrim multi pexpire pexpireat restore rpush sadd set"
-    " smembers srem time unlink zadd zrangebylex zrem"
+    " scard smembers srem time unlink zadd zrangebylex zrem"
     " auth client command config hello info ping select cluster readonly readwrite".split()
 )
 
@@ -182,6 +184,21 @@ def test_a_later_schema_is_refused(server: Any, url: str) -> None:
             memory.append({"role": "user", "content": "x"})
     with pytest.raises(StoreError, match="later version"):
         Memory.open(url, "42")
+
+
+def test_a_session_of_the_first_schema_is_read(server: Any, url: str) -> None:
+    line = json.dumps({"role": "user", "content": "long words " * 99}).encode()
+    with Memory.open(url, "42", counter="chars") as memory:
+        memory.append({"role": "user", "content": "long words " * 99}, id="t0", time=1.5)
+        (log,), (meta,) = keys(server, url, "log"), keys(server, url, "meta")
+        record = codec.encode_record(1.5, b"t0", b"z" + zlib.compress(line, 1))
+        server.lset(log, 0, record)
+        server.hset(meta, "schema", 1)
+    with Memory.open(url, "42") as memory:
+        assert [turn.text for turn in memory.turns()] == ["long words " * 99]
+        memory.append({"role": "user", "content": "more words " * 99})
+        assert server.hget(meta, "schema") == b"2"  # its zstd is not for earlier versions
+        assert len(memory.turns()) == 2
 
 
 def test_a_full_server_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:

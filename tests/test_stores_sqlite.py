@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 from optimem import Memory
 from optimem.errors import StoreError
-from optimem.stores import open_store
-from optimem.values import Scope
+from optimem.modes import Tier
+from optimem.settings import Settings
+from optimem.stores import codec, open_store
+from optimem.values import Plan, Scope
 
 
 def url(path: Path) -> str:
@@ -51,6 +55,62 @@ def test_a_later_schema_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 999")
     with pytest.raises(StoreError, match="written by a later version of optimem"):
         open_store(url(path))
+
+
+FIRST_SCHEMA = """
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
+    turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
+    indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
+    terms INTEGER NOT NULL DEFAULT 0, settings TEXT NOT NULL, UNIQUE (namespace, name));
+CREATE TABLE turn (
+    session INTEGER NOT NULL, position INTEGER NOT NULL,
+    id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    UNIQUE (session, position), UNIQUE (session, id));
+CREATE TABLE page (
+    session INTEGER NOT NULL, number INTEGER NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (session, number)) WITHOUT ROWID;
+CREATE TABLE plan (
+    session INTEGER NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (session, name)) WITHOUT ROWID;
+CREATE TABLE blob (
+    session INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (session, key)) WITHOUT ROWID;
+CREATE TABLE posting (
+    session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (session, term, block)) WITHOUT ROWID;
+PRAGMA application_id = 1332769869;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    plan = Plan((Tier.TINY,), 2, False, 3)
+    with sqlite3.connect(path) as db:
+        db.executescript(FIRST_SCHEMA)
+        settings = json.dumps(Settings("chars").to_json())
+        db.execute(
+            "INSERT INTO session (id, namespace, name, turns, settings)"
+            " VALUES (1, CAST('default' AS BLOB), CAST('42' AS BLOB), 2, ?)",
+            (settings,),
+        )
+        for position, text in enumerate(("short words", "long words " * 99)):
+            line = json.dumps({"role": "user", "content": text}).encode()
+            body = b"j" + line if position == 0 else b"z" + zlib.compress(line, 1)
+            row = (position, b"t%d" % position, 1.5, b'["user",5,[],[],[]]', body)
+            db.execute("INSERT INTO turn VALUES (1, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT INTO plan VALUES (1, 'reader', ?)", (plan.to_json(),))
+        db.execute("INSERT INTO blob VALUES (1, 'png', ?)", (codec.seal_blob(b"pixels"),))
+    with Memory.open(url(path), "42") as memory:
+        assert [turn.text for turn in memory.turns()] == ["short words", "long words " * 99]
+        assert memory.store.plans(memory.scope) == {"reader": plan}
+        assert memory.store.blob(memory.scope, "png") == b"pixels"
+        assert memory.append({"role": "user", "content": "short words"}, id="t0") == "t0"
+        memory.append({"role": "user", "content": "more words " * 99}, id="t2")
+        assert memory.recall("short")[0].position == 0
+    with Memory.open(url(path), "42") as memory:
+        assert len(memory.turns()) == 3
 
 
 def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:

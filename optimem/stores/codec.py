@@ -6,14 +6,14 @@ import hashlib
 import json
 import math
 import struct
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import get_args
 
 from optimem.errors import StoreError
 from optimem.messages import parse
+from optimem.stores.packing import DAMAGE, Dictionary, pack, unpack
 from optimem.values import (
     Json,
     Mark,
@@ -27,30 +27,26 @@ from optimem.values import (
     dump_json,
 )
 
-_PLAIN, _DEFLATED = b"j", b"z"
-_WORTH_DEFLATING = 200  # bytes
 _SEAL = 16  # bytes
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-    zlib.error,
-    struct.error,
-)
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 
-def encode_turn(turn: Turn) -> bytes:
+def turn_line(turn: Turn) -> bytes:
     """A turn's message as it came; id and time are kept beside it."""
-    return _pack(dict(turn.message))
+    return dump_json(dict(turn.message)).encode()
 
 
-def decode_turn(data: bytes, id: str, time: float | None) -> Turn:
+def encode_turn(turn: Turn, dictionary: Dictionary | None = None) -> bytes:
+    """A turn's message, compressed."""
+    return pack(turn_line(turn), dictionary)
+
+
+def decode_turn(
+    data: bytes, id: str, time: float | None, dictionary: Dictionary | None = None
+) -> Turn:
     """The inverse of `encode_turn`; raises StoreError on damaged bytes."""
     with _refusing(f"turn {id!r}"):
-        turn = parse(_unpack(data), id=id, time=time)
+        turn = parse(json.loads(unpack(data, dictionary)), id=id, time=time)
         return turn if turn.time == time else replace(turn, time=time)
 
 
@@ -70,24 +66,22 @@ def decode_turn_facts(data: bytes, time: float | None) -> TurnFacts:
         )
 
 
-def turn_digest(turn: Turn) -> bytes:
+def turn_digest(turn: Turn, digest: Callable[[bytes], bytes]) -> bytes:
     """Tells whether two turns have the same content, without their words."""
     line = json.dumps(dict(turn.message), separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(line.encode()).digest()[:16]
+    return digest(line.encode())[:_SEAL]
 
 
-def encode_record(turn: Turn) -> bytes:
-    """A whole turn in one piece: time (8 bytes), length of the id (4), id, message."""
-    id = encode_name(turn.id)
-    return _pack_time(turn.time) + struct.pack("<I", len(id)) + id + encode_turn(turn)
+def encode_record(time: float | None, id: bytes, body: bytes) -> bytes:
+    """A whole turn in one piece: time (8 bytes), length of the id (4), id, body."""
+    return _pack_time(time) + struct.pack("<I", len(id)) + id + body
 
 
-def decode_record(data: bytes) -> Turn:
+def decode_record(data: bytes) -> tuple[float | None, bytes, bytes]:
     """The inverse of `encode_record`; raises StoreError on damaged bytes."""
     with _refusing("a turn"):
         time, length = _unpack_time(data), struct.unpack_from("<I", data, 8)[0]
-        id = decode_name(data[12 : 12 + length])
-        return decode_turn(data[12 + length :], id, time)
+        return time, data[12 : 12 + length], data[12 + length :]
 
 
 def encode_timed_facts(facts: TurnFacts) -> bytes:
@@ -105,13 +99,13 @@ def encode_page(page: Page) -> bytes:
     """A sealed page without its number."""
     spans = [[s.position, s.role, s.start, s.stop, s.begins, s.ends] for s in page.spans]
     marks = [[mark.position, mark.index] for mark in page.marks]
-    return _pack([page.rows, spans, marks, page.stop, page.style])
+    return pack(dump_json([page.rows, spans, marks, page.stop, page.style]).encode())
 
 
 def decode_page(data: bytes, number: int) -> Page:
     """The inverse of `encode_page`; raises StoreError on damaged bytes."""
     with _refusing(f"page {number}"):
-        rows, spans, marks, stop, style = _unpack(data)
+        rows, spans, marks, stop, style = json.loads(unpack(data))
         return Page(
             number=number,
             rows=_strings(rows),
@@ -173,17 +167,9 @@ def decode_plan(line: str | bytes) -> Plan:
 
 def readable(data: bytes) -> bytes:
     """A stored value decompressed; one that is not compressed as it is."""
-    if data[:1] == _DEFLATED:
-        with suppress(zlib.error):
-            return zlib.decompress(data[1:])
+    with suppress(*DAMAGE):
+        return unpack(data)
     return data
-
-
-def readable_record(data: bytes) -> bytes:
-    """A record with its message decompressed."""
-    with _refusing("a turn"):
-        message = 12 + struct.unpack_from("<I", data, 8)[0]
-        return data[:message] + readable(data[message:])
 
 
 def encode_name(name: str) -> bytes:
@@ -207,35 +193,12 @@ def open_blob(data: bytes) -> bytes | None:
     return value if seal_blob(value) == data else None
 
 
-def _pack(value: Json) -> bytes:
-    line = dump_json(value).encode()
-    if len(line) < _WORTH_DEFLATING:
-        return _PLAIN + line
-    return _DEFLATED + zlib.compress(line, 1)
-
-
-def _unpack(data: bytes) -> Json:
-    kind, line = data[:1], data[1:]
-    if kind == _DEFLATED:
-        line = zlib.decompress(line)
-    elif kind != _PLAIN:
-        raise ValueError("unknown encoding")
-    return json.loads(line)
-
-
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
     """Whatever is wrong with stored bytes, say whose they are."""
     try:
         yield
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-        zlib.error,
-    ) as error:
+    except (*DAMAGE, AttributeError, RecursionError, struct.error) as error:
         raise StoreError(f"{what} in the store is damaged: {error}") from None
 
 

@@ -33,6 +33,8 @@ class SessionState:
         indexed: how many of the turns the search index has seen.
         documents: stretches of text in the search index.
         terms: how many terms they have together.
+        dictionary: id of the dictionary that new turns are compressed with; 0 for none.
+        sampled: dictionaries were made of turns in front of this position alone.
         settings: what the session was begun with.
     """
 
@@ -42,7 +44,19 @@ class SessionState:
     indexed: int = 0
     documents: int = 0
     terms: int = 0
+    dictionary: int = 0
+    sampled: int = 0
     settings: dict[str, Json] = field(default_factory=dict)
+
+
+def counted(counters: Sequence[int | bytes | None], settings: dict[str, Json]) -> SessionState:
+    """A state from its counters in order, as a database gives them."""
+    turns, pages, generation, indexed, documents, terms, dictionary, sampled = (
+        int(counter or 0) for counter in counters
+    )
+    return SessionState(
+        turns, pages, generation, indexed, documents, terms, dictionary, sampled, settings
+    )
 
 
 class Store(Protocol):
@@ -88,6 +102,24 @@ class Store(Protocol):
         """Where a turn stands, or None."""
         ...
 
+    def learn(self, scope: Scope, dictionary: bytes, sampled: int, seen: SessionState) -> bool:
+        """Compress turns with a dictionary from now on; with none when it is empty.
+
+        Args:
+            scope: whose session it is.
+            dictionary: what some of its turns have in common.
+            sampled: those turns stand in front of this position.
+            seen: the state in which they were read.
+
+        Returns False, and does nothing, when the dictionary or the generation has moved on
+        from `seen`.
+        """
+        ...
+
+    def recompress(self, scope: Scope) -> None:
+        """Free all turns from earlier dictionaries, and drop those."""
+        ...
+
     def rewind(
         self, scope: Scope, length: int, pages: int, postings: Postings, seen: SessionState
     ) -> bool:
@@ -120,8 +152,11 @@ class Store(Protocol):
         """
         ...
 
-    def drop(self, scope: Scope) -> int:
-        """Remove the whole session; returns how many turns it had."""
+    def drop(self, scope: Scope, turns: int | None = None) -> int:
+        """Remove the whole session; returns how many turns it had.
+
+        With `turns`, nothing is removed unless it has given out just so many positions.
+        """
         ...
 
     def fork(self, scope: Scope, target: Scope) -> None:
@@ -188,7 +223,10 @@ class Store(Protocol):
         ...
 
     def completions(self, scope: Scope, prefixes: Iterable[str], limit: int) -> list[str]:
-        """For each prefix the first `limit` terms that start with it, in alphabetical order."""
+        """For each prefix the first `limit` terms that start with it, in alphabetical order.
+
+        An encrypted store knows none: it has keyed hashes in place of terms.
+        """
         ...
 
     def postings(self, scope: Scope, terms: Iterable[str]) -> dict[str, bytes]:
@@ -208,7 +246,7 @@ class Store(Protocol):
         ...
 
     def stored(self, scope: Scope) -> Iterable[tuple[str, bytes]]:
-        """All that is kept of a session, decompressed, each with the name of its place.
+        """All that is kept of a session, decrypted and decompressed, each with its place's name.
 
         Where the home is a file, that file's bytes are among it, as they are.
         """

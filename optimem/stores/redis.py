@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from optimem.errors import MissingExtraError, StoreError
-from optimem.stores.redis_steps import Call, Command, Everywhere, Life, RedisSteps, Steps
+from optimem.stores.cipher import Ciphers, plain
+from optimem.stores.redis_commands import Call, Command, Everywhere, Life, Steps
+from optimem.stores.redis_steps import RedisSteps
 from optimem.stores.redis_url import Address
 from optimem.values import Entry, Scope
 
@@ -58,7 +60,13 @@ class _Connected:
     """What both stores have: a client, whether it is theirs, and the steps to run on it."""
 
     def __init__(
-        self, client: Any, *, prefix: str = "optimem", life: Life | None = None, url: str = ""
+        self,
+        client: Any,
+        *,
+        prefix: str = "optimem",
+        life: Life | None = None,
+        url: str = "",
+        ciphers: Ciphers = plain,
     ) -> None:
         """Use a client of redis-py, which stays open when the store is closed.
 
@@ -68,7 +76,7 @@ class _Connected:
         if _decodes(client):
             raise StoreError("this Redis client decodes replies: make one without decode_responses")
         self.url = url or "a Redis client"
-        self.steps = RedisSteps(prefix, life)
+        self.steps = RedisSteps(prefix, life, ciphers)
         self._client = client
         self._owns_client = False
         self._closed = False
@@ -96,12 +104,9 @@ class RedisStore(_Connected):
     """The Store protocol on Redis. Safe to use from several threads."""
 
     @classmethod
-    def open(cls, url: str) -> RedisStore:
+    def open(cls, url: str, ciphers: Ciphers = plain) -> RedisStore:
         """Connect by URL; raises StoreError when it cannot be read."""
-        address = Address.parse(url)
-        store = cls(
-            address.connect(redis), prefix=address.prefix, life=address.life, url=address.shown
-        )
+        store = cls(**_opened(Address.parse(url), redis, ciphers))
         store._owns_client = True
         return store
 
@@ -141,6 +146,8 @@ class RedisStore(_Connected):
     entries_at = _blocking(RedisSteps.entries_at)
     turn_facts = _blocking(RedisSteps.turn_facts)
     position = _blocking(RedisSteps.position)
+    learn = _blocking(RedisSteps.learn)
+    recompress = _blocking(RedisSteps.recompress)
     rewind = _blocking(RedisSteps.rewind)
     erase = _blocking(RedisSteps.erase)
     drop = _blocking(RedisSteps.drop)
@@ -182,11 +189,9 @@ class AsyncRedisStore(_Connected):
     """The Store protocol on Redis with every verb awaited, `entries` by `async for`."""
 
     @classmethod
-    def open(cls, url: str) -> AsyncRedisStore:
+    def open(cls, url: str, ciphers: Ciphers = plain) -> AsyncRedisStore:
         """Connect by URL; raises StoreError when it cannot be read."""
-        address = Address.parse(url)
-        client = address.connect(redis.asyncio)
-        store = cls(client, prefix=address.prefix, life=address.life, url=address.shown)
+        store = cls(**_opened(Address.parse(url), redis.asyncio, ciphers))
         store._owns_client = True
         return store
 
@@ -226,6 +231,8 @@ class AsyncRedisStore(_Connected):
     entries_at = _awaited(RedisSteps.entries_at)
     turn_facts = _awaited(RedisSteps.turn_facts)
     position = _awaited(RedisSteps.position)
+    learn = _awaited(RedisSteps.learn)
+    recompress = _awaited(RedisSteps.recompress)
     rewind = _awaited(RedisSteps.rewind)
     erase = _awaited(RedisSteps.erase)
     drop = _awaited(RedisSteps.drop)
@@ -264,6 +271,16 @@ class AsyncRedisStore(_Connected):
         if self._owns_client and not self._closed:
             await self._client.aclose()
         self._closed = True
+
+
+def _opened(address: Address, library: Any, ciphers: Ciphers) -> dict[str, Any]:
+    return {
+        "client": address.connect(library),
+        "prefix": address.prefix,
+        "life": address.life,
+        "url": address.shown,
+        "ciphers": ciphers,
+    }
 
 
 def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from optimem.errors import StoreError
-from optimem.stores.redis_steps import Life
+from optimem.stores.redis_commands import Life
 
 _KINDS = {
     "redis": "single",

@@ -11,40 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from optimem.errors import NotFoundError, StoreError
+from optimem.stores.sqlite_schema import APPLICATION_ID, VERSION, create, version
 from optimem.values import Json
 
-_APPLICATION_ID = 0x4F70744D  # "OptM"
-_SCHEMA_VERSION = 1
 _FILES = ("", "-wal", "-shm")
 _CHUNK, _OVERLAP = 1 << 20, 1 << 12  # bytes of a file that are looked at together
 
 _logger = logging.getLogger(__name__)
-
-_SCHEMA = f"""
-CREATE TABLE session (
-    id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
-    turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
-    indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
-    terms INTEGER NOT NULL DEFAULT 0, settings TEXT NOT NULL, UNIQUE (namespace, name));
-CREATE TABLE turn (
-    session INTEGER NOT NULL, position INTEGER NOT NULL,
-    id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    UNIQUE (session, position), UNIQUE (session, id));
-CREATE TABLE page (
-    session INTEGER NOT NULL, number INTEGER NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (session, number)) WITHOUT ROWID;
-CREATE TABLE plan (
-    session INTEGER NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (session, name)) WITHOUT ROWID;
-CREATE TABLE blob (
-    session INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (session, key)) WITHOUT ROWID;
-CREATE TABLE posting (
-    session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (session, term, block)) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
 
 
 class Database:
@@ -82,12 +55,12 @@ class Database:
 
     def _set_up(self, synchronous: str) -> None:
         found = self._db.execute("PRAGMA application_id").fetchone()[0]
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        written_by = version(self._db)
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if found != _APPLICATION_ID and (found or version or tables):
+        if found != APPLICATION_ID and (found or written_by or tables):
             self._db.close()
             raise StoreError(f"{self.url} is a database of another program: name another file")
-        if version > _SCHEMA_VERSION:
+        if written_by > VERSION:
             self._db.close()
             raise StoreError(
                 f"{self.url} was written by a later version of optimem: pip install -U optimem"
@@ -95,11 +68,9 @@ class Database:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         self._db.execute("PRAGMA secure_delete = ON")
-        if not tables:
-            with self.write() as db:  # another process may have been faster
-                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    for statement in _SCHEMA.strip().split(";\n"):
-                        db.execute(statement)
+        if written_by < VERSION:
+            with self.write() as db:  # another process may have been faster, and that is fine
+                create(db)
 
     def rows(self, query: str, values: tuple[str | bytes | int, ...]) -> list[tuple[Json, ...]]:
         """All rows of one query."""
@@ -114,6 +85,17 @@ class Database:
                 yield self._db
             except sqlite3.Error as error:
                 raise StoreError(f"cannot read {self.url}: {_reason(error)}") from None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Several reads of one moment."""
+        with self.read() as db:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("COMMIT")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,100 @@
+"""What Redis can lose and have made again: pages, plans and blobs, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from optimem.errors import StoreError
+from optimem.stores import codec
+from optimem.stores.redis_commands import RedisKeys, Steps, Value, milliseconds
+from optimem.stores.redis_scripts_pages import ADD_PAGES, PUT_BLOB, SWAP_PLAN
+from optimem.values import Page, PageFacts, Plan, Scope
+
+
+class RedisPages(RedisKeys):
+    """The verbs of the Store protocol for pages, plans and blobs."""
+
+    def add_pages(
+        self, scope: Scope, pages: Sequence[tuple[Page, PageFacts]], generation: int
+    ) -> Steps[bool]:
+        cipher = self._cipher(scope)
+        values: list[Value] = [generation]
+        for page, facts in pages:
+            values += (page.number, cipher.seal(codec.encode_page_facts(facts), b"page facts"))
+            values.append(cipher.seal(codec.encode_page(page), b"page"))
+        (done,) = yield [self._call(ADD_PAGES, scope, values)]
+        return bool(done)
+
+    def page(self, scope: Scope, number: int) -> Steps[Page | None]:
+        (body,) = yield [("HGET", self._keys(scope)[4], f"b{number}")]
+        if body is None:
+            return None
+        return codec.decode_page(self._cipher(scope).open(body, b"page"), number)
+
+    def page_facts(
+        self, scope: Scope, start: int = 0, stop: int | None = None
+    ) -> Steps[list[PageFacts]]:
+        pages, cipher = self._keys(scope)[4], self._cipher(scope)
+        (fields,) = yield [("HLEN", pages)]
+        numbers = range(fields // 2)[start:stop]
+        if not numbers:
+            return []
+        (lines,) = yield [("HMGET", pages, *(f"f{number}" for number in numbers))]
+        # A page that was dropped in between ends the list.
+        known = [(number, line) for number, line in zip(numbers, lines, strict=True) if line]
+        return [
+            codec.decode_page_facts(cipher.open(line, b"page facts"), number)
+            for number, line in known
+        ]
+
+    def plans(self, scope: Scope) -> Steps[dict[str, Plan]]:
+        (found,) = yield [("HGETALL", self._keys(scope)[5])]
+        cipher = self._cipher(scope)
+        return {
+            codec.decode_name(cipher.open(name, b"plan name")): codec.decode_plan(
+                cipher.open(line, b"plan")
+            )
+            for name, line in found.items()
+        }
+
+    def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> Steps[bool]:
+        cipher = self._cipher(scope)
+        there = b"" if past is None else cipher.seal(past.to_json().encode(), b"plan")
+        values = (
+            cipher.seal(codec.encode_name(name), b"plan name"),
+            cipher.seal(plan.to_json().encode(), b"plan"),
+            there,
+        )
+        (done,) = yield [self._call(SWAP_PLAN, scope, values)]
+        return bool(done)
+
+    def blob(self, scope: Scope, key: str) -> Steps[bytes | None]:
+        name = self._blob_key(scope, key)
+        (sealed,) = yield [("GET", name)]
+        return None if sealed is None else self._open_blob(scope, name, sealed)
+
+    def put_blob(self, scope: Scope, key: str, value: bytes) -> Steps[bytes]:
+        name = self._blob_key(scope, key)
+        sealed = self._cipher(scope).seal(codec.seal_blob(value), name.encode())
+        damaged = b""
+        while True:
+            values = (sealed, milliseconds(self._life.blob), damaged)
+            (there,) = yield [self._call(PUT_BLOB, scope, values, [name])]
+            if there is None:
+                return value
+            kept = self._open_blob(scope, name, there)
+            if kept is not None:
+                return kept
+            damaged = there
+
+    def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> Steps[None]:
+        names = [self._blob_key(scope, key) for key in keys]
+        if names:
+            yield [("UNLINK", *names), ("HDEL", self._keys(scope)[8], *names)]
+
+    def _open_blob(self, scope: Scope, name: str, sealed: bytes) -> bytes | None:
+        """A stored blob; None for damaged bytes, which are then made anew."""
+        try:
+            return codec.open_blob(self._cipher(scope).open(sealed, name.encode()))
+        except StoreError:
+            return None

@@ -1,0 +1,83 @@
+"""The tables of a SQLite store, and how those of earlier versions become today's."""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x4F70744D  # "OptM"
+VERSION = 2
+
+# Derived data first written by version 1 as text: today's values may be encrypted.
+_PLAN = """
+CREATE TABLE plan (
+    session INTEGER NOT NULL, name BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (session, name)) WITHOUT ROWID"""
+_BLOB = """
+CREATE TABLE blob (
+    session INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (session, key)) WITHOUT ROWID"""
+# A session's dictionaries: one compresses new turns, others are there until no turn needs them.
+_DICTIONARY = """
+CREATE TABLE dictionary (
+    session INTEGER NOT NULL, id INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (session, id)) WITHOUT ROWID"""
+# Which keys the encrypted sessions of a namespace are kept with.
+_MARK = """
+CREATE TABLE mark (
+    namespace BLOB NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (namespace, mark)) WITHOUT ROWID"""
+
+_TABLES = f"""
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY, namespace BLOB NOT NULL, name BLOB NOT NULL,
+    turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
+    indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
+    terms INTEGER NOT NULL DEFAULT 0, settings BLOB NOT NULL,
+    dictionary INTEGER NOT NULL DEFAULT 0, sampled INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (namespace, name));
+CREATE TABLE turn (
+    session INTEGER NOT NULL, position INTEGER NOT NULL,
+    id BLOB NOT NULL, time REAL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    UNIQUE (session, position), UNIQUE (session, id));
+CREATE TABLE page (
+    session INTEGER NOT NULL, number INTEGER NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (session, number)) WITHOUT ROWID;
+{_PLAN};
+{_BLOB};
+{_DICTIONARY};
+{_MARK};
+CREATE TABLE posting (
+    session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (session, term, block)) WITHOUT ROWID;
+"""
+
+_FROM_1 = f"""
+ALTER TABLE plan RENAME TO plan_1;
+{_PLAN};
+INSERT INTO plan SELECT session, CAST(name AS BLOB), CAST(body AS BLOB) FROM plan_1;
+DROP TABLE plan_1;
+ALTER TABLE blob RENAME TO blob_1;
+{_BLOB};
+INSERT INTO blob SELECT session, CAST(key AS BLOB), value FROM blob_1;
+DROP TABLE blob_1;
+UPDATE session SET settings = CAST(settings AS BLOB);
+ALTER TABLE session ADD COLUMN dictionary INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN sampled INTEGER NOT NULL DEFAULT 0;
+{_DICTIONARY};
+{_MARK};
+"""
+
+
+def version(db: sqlite3.Connection) -> int:
+    """Of which version the tables are; 0 when there are none."""
+    found = db.execute("PRAGMA user_version").fetchone()
+    return int(found[0])
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make what is missing, within a transaction."""
+    steps = {0: _TABLES, 1: _FROM_1}.get(version(db), "")
+    for statement in steps.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
