@@ -39,8 +39,8 @@ def talk(memory: Memory, turns: int = 90) -> None:
     for number in range(turns):
         words = " ".join(WORDS[(number + n) % len(WORDS)] + f" plain{n % 23}" for n in range(70))
         memory.append({"role": "user", "content": f"{words} {number}"}, id=f"marigold-{number}")
-    call = {"id": "zanzibar_call", "type": "function"}
-    call |= {"function": {"name": "harbour", "arguments": '{"path": "/srv/port/9137.toml"}'}}
+    function = {"name": "harbour", "arguments": '{"path": "/srv/port/9137.toml"}'}
+    call = {"id": "zanzibar_call", "type": "function", "function": function}
     memory.append({"role": "assistant", "content": None, "tool_calls": [call]})
     memory.append({"role": "tool", "tool_call_id": "zanzibar_call", "content": "lighthouse"})
     memory.context(READER, 12_000).messages()
@@ -155,9 +155,7 @@ def test_keys_rotate(url: str, old: str, new: str) -> None:
             talk(memory)
             before, seen = memory.turns(), shown(memory)
     before_store, after = open_both(url, old, new)
-    steps = move_sessions(before_store, after, "acme")
-    next(steps)
-    steps.close()  # broken off
+    next(move_sessions(before_store, after, "acme"))  # broken off
     assert sum(move_sessions(before_store, after, "acme")) >= 92
     assert before_store.sessions("acme") == []
     for store in (before_store, after):
