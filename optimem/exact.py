@@ -18,6 +18,9 @@ from typing import NamedTuple
 LONGEST = 120
 """Characters; a longer string costs more than a recall."""
 
+MOST_NUMBERS = 128
+"""Different plain numbers of a text that are looked for: the shortest come first anyway."""
+
 _LONG_WORD = 256  # characters; longer ones seldom come again, and would fill the cache
 _LONG_SENTENCE = 32  # characters of a script without blanks, which then is looked at in pieces
 
@@ -230,6 +233,9 @@ class Exact(NamedTuple):
 def find_exact(text: str, origin: int = 0) -> list[Exact]:
     """The exact strings of a flowed text, in order, each as often as it stands there.
 
+    Of more than `MOST_NUMBERS` plain numbers the longer ones are left out: a table has so
+    many, and no more of them could stand beside a page.
+
     Args:
         text: the text.
         origin: the index that places are counted from.
@@ -243,14 +249,18 @@ def find_exact(text: str, origin: int = 0) -> list[Exact]:
 
     plain = _without_marks(_DRIVE.sub(keep_drive, text) if ":\\" in text else text)
     heads = {match.end() for match in _HEAD.finditer(plain)}
+    words = _words(plain)
+    numbers = set(filter(str.isdecimal, words))
+    if len(numbers) > MOST_NUMBERS:
+        numbers = set(sorted(sorted(numbers), key=_room)[:MOST_NUMBERS])
     ordered = not found
     at = 0  # of the next word
     end = 0  # of the last form with a blank within
-    for word in _words(plain):
+    for word in words:
         start, size = at, len(word)
         at += size + 1
         if word.isdecimal() and plain[at : at + 1] not in (_GOES_ON if size != 3 else _OR_PHONE):
-            if LONGEST >= size > 2 and start >= end:
+            if word in numbers and LONGEST >= size > 2 and start >= end:
                 place = start - origin
                 found.append(Exact(word, "number", place, place + size, start in heads))
             continue
@@ -273,6 +283,11 @@ def find_exact(text: str, origin: int = 0) -> list[Exact]:
                 head = leads and first == 0
                 found.append(Exact(word[first:last], kind, place + first, place + last, head))
     return found if ordered else sorted(found, key=lambda exact: exact.start)
+
+
+def _room(number: str) -> int:
+    """The shortest numbers first, but those that are no exact strings last."""
+    return len(number) if len(number) > 2 else LONGEST
 
 
 def _words(text: str) -> list[str]:
@@ -325,6 +340,9 @@ def _scan_sentence(sentence: str) -> Scanned | None:
 
 def _scan(word: str) -> Scanned | None:
     """Look at a word, hit by hit."""
+    bare = word.rstrip(":.")
+    if bare.isdecimal() and len(bare) < len(word):  # in front of what no form goes on with
+        return (((0, len(bare), "number"),), -1) if len(bare) > 2 else None
     opening = _OPENING.search(word)
     if not opening and not _HINT.search(word):
         return None
