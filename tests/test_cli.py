@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def say(role: str, text: str) -> dict[str, Any]:
 
 def contents(path: Path) -> str:
     """Everything that a database says."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         return "\n".join(db.iterdump())
 
 
@@ -354,10 +355,9 @@ def test_reading_what_is_not_there_makes_nothing(tmp_path: Path, call: Call) -> 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path, call: Call) -> None:
     database = tmp_path / "other.db"
-    with sqlite3.connect(database) as db:
+    with closing(sqlite3.connect(database)) as db, db:
         db.execute("CREATE TABLE recipe (name TEXT)")
         db.execute("INSERT INTO recipe VALUES ('soup')")
-    db.close()
     before = database.read_bytes()
     good = write(tmp_path / "good.json", [say("user", "kept")])
     for arguments in (("ingest", good, "--session", "s"), ("show", "s"), ("doctor",)):

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def remember(path: Path, *texts: str) -> None:
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE turn (words TEXT)")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="database of another program"):
@@ -42,7 +43,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_marked_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA application_id = 42")
     with pytest.raises(StoreError, match="database of another program"):
         open_store(url(path))
@@ -51,7 +52,7 @@ def test_a_marked_database_of_another_program_is_left_alone(tmp_path: Path) -> N
 def test_a_later_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     remember(path, "words")
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version = 999")
     with pytest.raises(StoreError, match="written by a later version of optimem"):
         open_store(url(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,16 @@ from optimem.stores import Store, open_store
 from optimem.transfer import export_sessions, import_sessions
 from optimem.values import Scope
 
+Open = Callable[[str], Store]
 SESSIONS = ("42", "a:b{x}\n\ud800", "empty of pages")
 CALL = {"id": "c1", "type": "function", "function": {"name": "run", "arguments": '{"a": 1}'}}
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens stores that are closed when the test ends."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(closing(open_store(url)))
 
 
 def fill(store: Store) -> None:
@@ -41,13 +51,15 @@ def held(store: Store) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
-def test_all_arrives_as_it_left(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    source, target = open_store("memory://"), open_store("memory://")
+def test_all_arrives_as_it_left(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, opened: Open
+) -> None:
+    source, target = opened("memory://"), opened("memory://")
     if kind == "sqlite":
-        target = open_store(f"sqlite:///{tmp_path / 'memory.db'}")
+        target = opened(f"sqlite:///{tmp_path / 'memory.db'}")
     elif kind == "redis":
         url = request.getfixturevalue("redis_url")
-        target = open_store(f"{url}?prefix={uuid.uuid4().hex}")
+        target = opened(f"{url}?prefix={uuid.uuid4().hex}")
     fill(source)
     lines = list(export_sessions(source, "acme"))
     stored = sum(import_sessions(target, "acme", lines))
@@ -57,13 +69,11 @@ def test_all_arrives_as_it_left(kind: str, tmp_path: Path, request: pytest.Fixtu
     before = Memory(source, Scope("acme", "42"))
     after = Memory(target, Scope("acme", "42"))
     assert after.pages() == before.pages()
-    source.close()
-    target.close()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 100, 257, 305])
-def test_an_interrupted_import_goes_on(cut: int) -> None:
-    source, target = open_store("memory://"), open_store("memory://")
+def test_an_interrupted_import_goes_on(cut: int, opened: Open) -> None:
+    source, target = opened("memory://"), opened("memory://")
     fill(source)
     for _ in import_sessions(
         target, "acme", itertools.islice(export_sessions(source, "acme"), cut)
@@ -73,8 +83,8 @@ def test_an_interrupted_import_goes_on(cut: int) -> None:
     assert held(target) == held(source)
 
 
-def test_one_session_is_picked() -> None:
-    store = open_store("memory://")
+def test_one_session_is_picked(opened: Open) -> None:
+    store = opened("memory://")
     fill(store)
     lines = list(export_sessions(store, "acme", ["42"]))
     assert len(lines) == 304
@@ -100,15 +110,15 @@ TURN = json.dumps({"id": "t0", "time": None, "message": {"role": "user", "conten
         ('{"optimem": 1, "session": "s", "settings": {}}', "line 3: the settings name no counter"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(line: str, complaint: str) -> None:
+def test_a_line_that_cannot_be_read_is_named(line: str, complaint: str, opened: Open) -> None:
     with pytest.raises(InputError, match=complaint):
-        list(import_sessions(open_store("memory://"), "acme", [HEADER, TURN, line]))
+        list(import_sessions(opened("memory://"), "acme", [HEADER, TURN, line]))
     with pytest.raises(InputError, match="line 1: a session's first line is missing"):
-        list(import_sessions(open_store("memory://"), "acme", [TURN]))
+        list(import_sessions(opened("memory://"), "acme", [TURN]))
 
 
-def test_what_is_there_is_not_overwritten() -> None:
-    store = open_store("memory://")
+def test_what_is_there_is_not_overwritten(opened: Open) -> None:
+    store = opened("memory://")
     list(import_sessions(store, "acme", [HEADER, TURN]))
     other = TURN.replace("hello", "bye")
     with pytest.raises(ConflictError):
@@ -117,10 +127,13 @@ def test_what_is_there_is_not_overwritten() -> None:
 
 
 def test_the_command_line_moves_sessions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    opened: Open,
 ) -> None:
     old, new = (f"sqlite:///{tmp_path / name}.db" for name in ("old", "new"))
-    store = open_store(old)
+    store = opened(old)
     fill(store)
     file = tmp_path / "sessions.jsonl"
 
@@ -139,4 +152,3 @@ def test_the_command_line_moves_sessions(
     assert run("export", "nowhere", "--store", old) == 2
     assert run("export", "42", "--store", new) == 0
     assert capsys.readouterr().out.splitlines() == list(export_sessions(store, "acme", ["42"]))
-    store.close()

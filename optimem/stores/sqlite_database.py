@@ -49,19 +49,23 @@ class Database:
             self._db = sqlite3.connect(
                 path or ":memory:", timeout=30, isolation_level=None, check_same_thread=False
             )
-            self._set_up(synchronous)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open {self.url}: {_reason(error)}") from None
+        try:
+            self._set_up(synchronous)
+        except BaseException as error:
+            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"cannot open {self.url}: {_reason(error)}") from None
+            raise
 
     def _set_up(self, synchronous: str) -> None:
         found = self._db.execute("PRAGMA application_id").fetchone()[0]
         written_by = version(self._db)
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if found != APPLICATION_ID and (found or written_by or tables):
-            self._db.close()
             raise StoreError(f"{self.url} is a database of another program: name another file")
         if written_by > VERSION:
-            self._db.close()
             raise StoreError(
                 f"{self.url} was written by a later version of optimem: pip install -U optimem"
             )
