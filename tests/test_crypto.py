@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +223,15 @@ def test_a_damaged_value_is_refused_and_a_damaged_blob_made_anew(tmp_path: Path)
     with Memory.open(f"sqlite:///{path}", "42", key=KEY) as memory:
         talk(memory)
         before = shown(memory)
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             (count,) = db.execute("SELECT count(*) FROM blob").fetchone()
             assert count
             db.execute("UPDATE blob SET value = zeroblob(length(value))")
         assert shown(memory) == before
-        with sqlite3.connect(path) as db:  # the words of one turn in the place of another
+        with (
+            closing(sqlite3.connect(path)) as db,
+            db,
+        ):  # the words of one turn in the place of another
             db.execute(
                 "UPDATE turn SET body = (SELECT body FROM turn WHERE position = 2)"
                 " WHERE position = 1"

@@ -88,7 +88,7 @@ PRAGMA user_version = 1;
 def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     plan = Plan((Tier.TINY,), 2, False, 3)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.executescript(FIRST_SCHEMA)
         settings = json.dumps(Settings("chars").to_json())
         db.execute(
