@@ -173,9 +173,13 @@ class Atlas:
             cells[row, :, column] = boxes
         return page
 
+    def stored(self, codes: Codes) -> bool:
+        """Whether the atlas file has the ink of all codes: no late glyphs, no hex boxes."""
+        return bool(codes.max() < self._stored * len(PAPERS))
+
     def packs(self, codes: Codes, tier: Tier) -> bool:
         """Whether `packed` can draw a page: stored glyphs alone, whole bytes in each cell."""
-        return tier.cell[0] % 2 == 0 and bool(codes.max() < self._stored * len(PAPERS))
+        return tier.cell[0] % 2 == 0 and self.stored(codes)
 
     def packed(self, codes: Codes, tier: Tier) -> Pixels:
         """Draw a native page with two pixels in a byte, as a PNG of 16 greys holds them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from optimem.modes import Tier
+from optimem.renderers import png
 from optimem.renderers.area import area_average
 from optimem.renderers.arrange import Arrangement, arrange_page
 from optimem.renderers.atlas import (
@@ -19,8 +21,8 @@ from optimem.renderers.atlas import (
     load_atlas,
     on_paper,
 )
+from optimem.renderers.deflate import PageDeflater
 from optimem.renderers.layout import PageStyle
-from optimem.renderers.png import encode, encode_packed
 from optimem.values import Page
 
 
@@ -55,9 +57,20 @@ def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
     fade = (style or PageStyle()).fade
     arrangement = arrange_page(page, atlas)
     codes = arrangement.codes
-    if fade == "native" and not arrangement.pieces and atlas.packs(codes, tier):
-        return encode_packed(atlas.packed(codes, tier))
-    return encode(draw_page(arrangement, atlas, tier, fade))
+    if fade == "native" and not arrangement.pieces:
+        if png.fast_deflate is None and atlas.stored(codes) and tier != Tier.TINY:
+            stream = _deflater(tier).stream(codes)
+            if stream is not None:
+                return png.wrap(stream, tier.side, tier.side)
+        elif atlas.packs(codes, tier):
+            return png.encode_packed(atlas.packed(codes, tier))
+    return png.encode(draw_page(arrangement, atlas, tier, fade))
+
+
+@functools.cache
+def _deflater(tier: Tier) -> PageDeflater:
+    """A size's deflater. At Tiny zlib is as fast: a line of a piece has four bytes there."""
+    return PageDeflater(load_atlas(), tier)
 
 
 def draw_page(arrangement: Arrangement, atlas: Atlas, tier: Tier, fade: Fade = "native") -> Pixels:

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, features
 
 from optimem.modes import Tier
-from optimem.renderers.typefaces import ADVANCE, FOLDER
+from optimem.renderers.typefaces import ADVANCE
 from optimem.values import Page
 
 Renderer = Callable[[str], None]
@@ -40,26 +40,35 @@ for await (const line of createInterface({ input: process.stdin })) {
 """
 
 
-def pillow(*, raqm: bool, png: bool, hinted: bool = False) -> Callable[[Page], None] | None:
+def pillow_fonts() -> dict[str, Path | None]:
+    """Fonts that Pillow is quick with: Debian's DejaVu if it is there, and its own, None.
+
+    FreeType's hinting decides: a font without hints of its own (JetBrains Mono, Fira Code,
+    Noto Sans Mono and what this package ships) takes up to eight times as long.
+    """
+    path = _DEJAVU / "DejaVuSansMono.ttf"
+    return ({"DejaVu Sans Mono": path} if path.exists() else {}) | {"own font": None}
+
+
+def pillow(path: Path | None, *, raqm: bool, png: bool) -> Callable[[Page], None] | None:
     """Pillow, a line at a time, in cells of our size: the rows are laid out for it.
 
-    The font is DejaVu Sans Mono without hints, as in this package. Since the subset has all
-    of ASCII, FreeType hints its letters by itself and Pillow takes three times as long as
-    with the subset before (docs/LOG.md): what this says today flatters us.
-
     Args:
+        path: of the font; None for the one that Pillow brings along.
         raqm: lay lines out with Raqm, which is quicker, or with Pillow's basic engine.
         png: write a PNG as well, at Pillow's default level.
-        hinted: take the font as Debian installs it, as most people would.
     """
-    folder = _DEJAVU if hinted else FOLDER
-    if not (folder / "DejaVuSansMono.ttf").exists():
-        return None
     if raqm and not features.check("raqm"):
         return None
     width, height = Tier.BASE.cell
+    size = width / ADVANCE
     engine = ImageFont.Layout.RAQM if raqm else ImageFont.Layout.BASIC
-    font = ImageFont.truetype(folder / "DejaVuSansMono.ttf", width / ADVANCE, layout_engine=engine)
+    font: Any  # Pillow's own font lays out with the engine that it finds
+    font = (
+        ImageFont.truetype(path, size, layout_engine=engine)
+        if path
+        else ImageFont.load_default(size)
+    )
 
     def draw(page: Page) -> None:
         image = Image.new("L", (Tier.BASE.side, Tier.BASE.side), 255)
