@@ -51,7 +51,7 @@ def redis_tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_sentinel_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with servers.sentinel(tmp_path_factory.mktemp("sentinel")) as (url, _):
+    with servers.sentinel(tmp_path_factory.mktemp("sentinel")) as (url, _, _):
         yield url
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import trustme
 
+# OPTIMEM_REDIS_SERVER=valkey-server make test: the same tests on Valkey.
+PROGRAM = os.environ.get("OPTIMEM_REDIS_SERVER", "redis-server")
 _PATIENCE = 30.0  # seconds
 
 
@@ -23,7 +26,7 @@ class Server:
     folder: Path
     options: tuple[str, ...] = ()
     port: int = field(default_factory=lambda: free_port())
-    program: tuple[str, ...] = ("redis-server",)
+    program: tuple[str, ...] = (PROGRAM,)
     tls: bool = False
 
     def start(self) -> Server:
@@ -114,8 +117,8 @@ def with_tls(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def sentinel(folder: Path) -> Iterator[tuple[str, Server]]:
-    """A primary, its replica and three sentinels: the URL, and the primary."""
+def sentinel(folder: Path) -> Iterator[tuple[str, Server, Server]]:
+    """A primary, its replica and three sentinels: the URL, the primary and a sentinel."""
     primary = Server(folder / "primary", ("--save", ""))
     follows = ("--save", "", "--replicaof", "127.0.0.1", str(primary.port))
     replica = Server(folder / "replica", follows)
@@ -124,7 +127,7 @@ def sentinel(folder: Path) -> Iterator[tuple[str, Server]]:
         wait_until(lambda: "state=online" in primary.ask("INFO", "replication"), "the replica")
         wait_until(lambda: all(map(_knows_all, watchers)), "the sentinels to find each other")
         hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
-        yield f"redis+sentinel://{hosts}/set/0", primary
+        yield f"redis+sentinel://{hosts}/set/0", primary, watchers[0]
 
 
 def _watcher(folder: Path, primary: Server) -> Server:
@@ -134,7 +137,7 @@ def _watcher(folder: Path, primary: Server) -> Server:
         "sentinel down-after-milliseconds set 1000\n"
         "sentinel failover-timeout set 5000\n"
     )
-    return Server(folder, ("--sentinel",), program=("redis-server", "sentinel.conf"))
+    return Server(folder, ("--sentinel",), program=(PROGRAM, "sentinel.conf"))
 
 
 def _knows_all(watcher: Server) -> bool:

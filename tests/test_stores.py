@@ -33,6 +33,7 @@ from optimem.values import Entry, Page, PageFacts, Plan, Scope, Span, TurnFacts
 
 HOMES = ("memory", "sqlite", "redis", "redis_tls", "redis_sentinel", "redis_cluster")
 AWAITED = ("redis", "redis_cluster")
+WAITING = ("redis_sentinel", "redis_cluster", "awaited_redis_sentinel", "awaited_redis_cluster")
 SEALED = ("memory", "sqlite", "redis", "redis_cluster", "awaited_redis")
 KEY = new_key()
 MINE = Scope("acme", "42")
@@ -93,14 +94,21 @@ class Awaited:
         *HOMES,
         *(f"awaited_{home}" for home in AWAITED),
         *(f"sealed_{home}" for home in SEALED),
+        *(f"waiting_{home}" for home in WAITING),
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A home of each kind; an awaited one is asynchronous, a sealed one is encrypted."""
+    """A home of each kind.
+
+    An awaited one is asynchronous, a sealed one is encrypted, a waiting one has a replica
+    confirm each append.
+    """
     key = KEY if request.param.startswith("sealed_") else None
-    name = request.param.removeprefix("sealed_")
+    name = request.param.removeprefix("sealed_").removeprefix("waiting_")
     kind = name.removeprefix("awaited_")
     url = home(request, kind, tmp_path)
+    if request.param.startswith("waiting_"):
+        url += "&wait=1"
     if kind == name:
         with contextlib.closing(open_store(url, key)) as opened:
             yield opened

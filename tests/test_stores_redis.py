@@ -30,7 +30,7 @@ COMMANDS = set(
     "append dump eval evalsha exists exec get hdel hget hgetall hincrby hkeys hlen hmget hset"
     " hstrlen hvals lindex llen lrange lset ltrim multi pexpire pexpireat restore rpush sadd set"
     " scard smembers srem time unlink zadd zrangebylex zrem"
-    " auth client command config hello info ping select cluster readonly readwrite".split()
+    " auth client command config hello info ping select cluster readonly readwrite wait".split()
 )
 
 
@@ -201,6 +201,14 @@ def test_a_session_of_the_first_schema_is_read(server: Any, url: str) -> None:
         assert len(memory.turns()) == 2
 
 
+def test_an_append_that_no_replica_has_is_not_acknowledged(url: str) -> None:
+    with Memory.open(f"{url}&wait=1&wait_ms=20", "42") as memory:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="0 of 1 replicas have the turn after 20 ms"):
+                memory.append({"role": "user", "content": "hello"}, id="t0", time=0.0)
+        assert [turn.text for turn in memory.turns()] == ["hello"]
+
+
 def test_a_full_server_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
     limits = ("--save", "", "--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
     with servers.standalone(tmp_path, *limits) as server, Memory.open(server.url, "42") as memory:
@@ -291,6 +299,7 @@ def test_an_absent_server_is_one_clear_error() -> None:
         "redis://h?ttl=soon",
         "redis://h?ttl=0",
         "redis://h?ttl_refresh=sometimes",
+        "redis://h?wait=-1",
         "redis://h?socket_timeout=x",
     ],
 )

@@ -5,18 +5,19 @@
     redis+cluster://a:7000,b:7001          rediss+cluster://…
 
 Options of the URL: `ttl` (seconds until a session expires), `ttl_refresh=never` (an append
-does not begin them anew), `blob_ttl` (a shorter life for images and vision tokens) and
-`prefix`; redis-py reads the rest. Core commands of Redis 6.2 and later are enough.
+does not begin them anew), `blob_ttl` (a shorter life for images and vision tokens), `wait`
+(how many replicas must have an append before it counts as done, within `wait_ms`, 1,000 by
+default) and `prefix`; redis-py reads the rest. Core commands of Redis 6.2 and later are enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 from optimem.errors import MissingExtraError, StoreError
 from optimem.stores.cipher import Ciphers, plain
-from optimem.stores.redis_commands import Call, Command, Everywhere, Life, Steps
+from optimem.stores.redis_commands import Call, Command, Everywhere, Life, Replicas, Steps
 from optimem.stores.redis_steps import RedisSteps
 from optimem.stores.redis_url import Address
 from optimem.values import Entry, Scope
@@ -27,6 +28,8 @@ try:
     from redis.exceptions import NoScriptError, RedisError
 except ImportError:
     raise MissingExtraError("A store in Redis", "redis") from None
+
+from optimem.stores.redis_wait import run_and_await, run_and_wait  # needs redis-py
 
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
 
@@ -67,6 +70,7 @@ class _Connected:
         life: Life | None = None,
         url: str = "",
         ciphers: Ciphers = plain,
+        replicas: Replicas | None = None,
     ) -> None:
         """Use a client of redis-py, which stays open when the store is closed.
 
@@ -77,6 +81,7 @@ class _Connected:
             raise StoreError("this Redis client decodes replies: make one without decode_responses")
         self.url = url or "a Redis client"
         self.steps = RedisSteps(prefix, life, ciphers)
+        self._replicas = replicas or Replicas()
         self._client = client
         self._owns_client = False
         self._closed = False
@@ -85,6 +90,11 @@ class _Connected:
         if self._closed:
             raise StoreError(f"{self.url} is closed: open the store again")
         return self._client
+
+    def _waits(self, command: Command) -> TypeGuard[Call]:
+        if not self._replicas.count or not isinstance(command, Call):
+            return False
+        return command.script.acknowledges
 
     def _refused(self, error: RedisError) -> StoreError:
         reason = str(error)
@@ -135,6 +145,9 @@ class RedisStore(_Connected):
             options = _everywhere(client)
             reply = client.execute_command(*command.words, **options)
             return [list(reply.values()) if options else [reply]]
+        if self._waits(command):
+            script = [_wire(command), _wire(command, whole=True)]
+            return [run_and_wait(client, command.keys[0], script, self._replicas)]
         try:
             return [client.execute_command(*_wire(command))]
         except NoScriptError:
@@ -181,7 +194,8 @@ class RedisStore(_Connected):
     def close(self) -> None:
         """Close the client if this store opened it."""
         if self._owns_client and not self._closed:
-            self._client.close()
+            for client in _clients(self._client):
+                client.close()
         self._closed = True
 
 
@@ -220,6 +234,9 @@ class AsyncRedisStore(_Connected):
             options = _everywhere(client)
             reply = await client.execute_command(*command.words, **options)
             return [list(reply.values()) if options else [reply]]
+        if self._waits(command):
+            script = [_wire(command), _wire(command, whole=True)]
+            return [await run_and_await(client, command.keys[0], script, self._replicas)]
         try:
             return [await client.execute_command(*_wire(command))]
         except NoScriptError:
@@ -269,7 +286,8 @@ class AsyncRedisStore(_Connected):
     async def close(self) -> None:
         """Close the client if this store opened it."""
         if self._owns_client and not self._closed:
-            await self._client.aclose()
+            for client in _clients(self._client):
+                await client.aclose()
         self._closed = True
 
 
@@ -279,6 +297,7 @@ def _opened(address: Address, library: Any, ciphers: Ciphers) -> dict[str, Any]:
         "prefix": address.prefix,
         "life": address.life,
         "url": address.shown,
+        "replicas": address.replicas,
         "ciphers": ciphers,
     }
 
@@ -291,6 +310,12 @@ def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:
         return command
     script = ("EVAL", command.script.text) if whole else ("EVALSHA", command.script.sha)
     return (*script, len(command.keys), *command.keys, *command.values)
+
+
+def _clients(client: Any) -> list[Any]:
+    """A client, and those that ask the sentinels for it."""
+    sentinel = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [client, *(sentinel.sentinels if sentinel else ())]
 
 
 def _everywhere(client: Any) -> dict[str, str]:

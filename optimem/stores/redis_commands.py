@@ -57,6 +57,19 @@ class Life:
     blob: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas must have an append before it counts as done.
+
+    Attributes:
+        count: 0 for none: then a fail-over may lose the last turns.
+        milliseconds: how long to wait for them.
+    """
+
+    count: int = 0
+    milliseconds: int = 1000
+
+
 class RedisKeys:
     """The keys of sessions, and how their values are kept.
 

@@ -34,6 +34,8 @@ class Script:
     """A Lua script by its text."""
 
     text: str
+    acknowledges: bool = False
+    """Whether a turn is the store's once it was run; with `wait`, replicas have it by then."""
 
     @cached_property
     def sha(self) -> str:
@@ -78,6 +80,6 @@ end
 """
 
 
-def script(text: str) -> Script:
+def script(text: str, acknowledges: bool = False) -> Script:
     """A script that begins with what all share."""
-    return Script(_COMMON + text)
+    return Script(_COMMON + text, acknowledges)

@@ -15,7 +15,8 @@ return {found[1], sealed, found[2], seen, counts[1], counts[2],
 """)
 
 # settings, life, refresh, the dictionary used or 0, then for each turn: id, digest, record, facts
-APPEND = script("""
+APPEND = script(
+    """
 if lost() then return redis.error_reply('LOST') end
 local turns, live, bytes = number(meta, 'turns'), number(meta, 'live'), number(meta, 'bytes')
 if schema then
@@ -62,7 +63,9 @@ if ARGV[2] ~= '0' and (ARGV[3] == '1' or not schema) then
   settle()
 end
 return places
-""")
+""",
+    acknowledges=True,
+)
 
 _TAKE_BACK = """
 -- pages, documents, terms, then the number of index fields and triples of term, field, postings

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from optimem.errors import StoreError
-from optimem.stores.redis_commands import Life
+from optimem.stores.redis_commands import Life, Replicas
 
 _KINDS = {
     "redis": "single",
@@ -17,7 +17,7 @@ _KINDS = {
     "redis+cluster": "cluster",
     "rediss+cluster": "cluster",
 }
-_OURS = ("ttl", "ttl_refresh", "blob_ttl", "prefix")
+_OURS = ("ttl", "ttl_refresh", "blob_ttl", "prefix", "wait", "wait_ms")
 _RETRIES = 5  # some three seconds, from a tenth of a second each time longer
 
 
@@ -33,6 +33,7 @@ class Address:
         shown: the URL without its password.
         prefix: what every key begins with.
         life: how long sessions and blobs live.
+        replicas: which must have an append before it counts as done.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Address:
     shown: str
     prefix: str
     life: Life
+    replicas: Replicas
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -76,7 +78,10 @@ class Address:
             plain=urlunsplit((scheme, place, path, rest, "")),
             shown=f"{parts.scheme}://{hosts}{parts.path}",
             prefix=ours.get("prefix", "optimem"),
-            life=Life(_seconds(ours, "ttl"), _refreshed(ours), _seconds(ours, "blob_ttl")),
+            replicas=Replicas(
+                _whole(ours, "wait") or 0, _whole(ours, "wait_ms") or Replicas().milliseconds
+            ),
+            life=Life(_whole(ours, "ttl"), _refreshed(ours), _whole(ours, "blob_ttl")),
         )
 
     def connect(self, library: Any) -> Any:
@@ -118,9 +123,9 @@ def _refreshed(options: dict[str, str]) -> bool:
     return word == "append"
 
 
-def _seconds(options: dict[str, str], name: str) -> int | None:
+def _whole(options: dict[str, str], name: str) -> int | None:
     if name not in options:
         return None
     if not options[name].isdecimal() or not int(options[name]):
-        raise ValueError(f"{name} is a whole number of seconds above 0")
+        raise ValueError(f"{name} is a whole number above 0")
     return int(options[name])
