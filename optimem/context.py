@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from optimem.attachments import faded_size
@@ -32,18 +34,30 @@ _LEGEND = (
     " signs; <data#n> stands for data of turn n. Beside each page stand its number, its turns"
     " and exact strings from it."
 )
+_NEAR = 0.1  # of the budget: when so little room is left, the next epoch is near
 _FORGOTTEN = "{turns} earlier turns are no longer shown; they can be recalled word for word."
+
+
+Shown = tuple[int, str, Tier]
+"""A page in a mode: its number and its hash."""
 
 
 class VisionSession(Protocol):
     """One session as a local model sees it."""
 
-    def encode(self, pages: Iterable[tuple[int, Tier]]) -> None:
-        """Have the vision tokens of pages (number, mode) at hand."""
+    def encode(self, pages: Iterable[Shown], wanted: Callable[[], bool]) -> bool:
+        """Have the vision tokens of pages (number, hash, mode) at hand.
+
+        `wanted` is asked before any is encoded; the answer is False when it says no.
+        """
         ...
 
-    def drop(self, hidden: Iterable[tuple[str, Tier]]) -> None:
-        """Remove the vision tokens of pages (hash, mode) that no plan shows any longer."""
+    def queue(self, pages: Iterable[Shown]) -> None:
+        """Leave pages (number, hash, mode) that will soon be shown to workers, if there are any."""
+        ...
+
+    def hide(self, pages: Iterable[tuple[str, Tier]]) -> Iterable[str]:
+        """Keys of the vision tokens of pages (hash, mode) that are no longer shown."""
         ...
 
     def inputs(
@@ -140,7 +154,7 @@ class ContextBuilder:
         ledger: the session's facts, in step with the store.
         policy: decides the tiers.
         image: gives media type and bytes of a page or attachment segment.
-        drop: is told the pages (hash, tier) that no plan shows any longer.
+        hide: gives the keys of images of pages (hash, tier) that are no longer shown.
         style: how the session's pages are drawn.
     """
 
@@ -151,7 +165,7 @@ class ContextBuilder:
         ledger: Ledger,
         policy: Policy,
         image: Image,
-        drop: Callable[[Iterable[tuple[str, Tier]]], None],
+        hide: Callable[[Iterable[tuple[str, Tier]]], Iterable[str]],
         style: PageStyle,
     ) -> None:
         self._store = store
@@ -159,7 +173,7 @@ class ContextBuilder:
         self._ledger = ledger
         self._policy = policy
         self._image = image
-        self._drop = drop
+        self._hide = hide
         self._style = style
         self._visions: dict[VisionReader, VisionSession] = {}
 
@@ -195,16 +209,22 @@ class ContextBuilder:
                 continue
             situation = self._situation(profile, budget, fixed, past, now)
             plan = self._policy.apply(situation, past or Plan()).settled()
+            # Tokens are there before the plan switches, so that a failure changes nothing. None
+            # are made for a plan that another worker has replaced: it dropped them.
+            if vision is not None and not vision.encode(
+                self._shown(plan), partial(self._stands, name, past)
+            ):
+                continue
             if plan == past:
                 break
-            if vision is not None:  # before the plan switches, so that a failure changes nothing
-                shown = enumerate(plan.tiers, plan.gone)
-                vision.encode((number, tier) for number, tier in shown if tier.is_mode)
+            others = [other for key, other in plans.items() if key != name]
+            hidden = self._hidden(profile, past, plan, others)
+            keys = list((self._hide if vision is None else vision.hide)(hidden))
             # Another worker may have planned meanwhile: then its plan is the past one.
-            if self._store.swap_plan(self._scope, name, plan, past):
-                others = [other for key, other in plans.items() if key != name]
-                self._drop_hidden(past, plan, others, self._drop if vision is None else vision.drop)
+            if self._store.swap_plan(self._scope, name, plan, past, keys):
                 break
+        if vision is not None and plan == past:
+            vision.queue(self._soon(situation, plan))
         segments = tuple(self._segments(profile, plan, system))
         has_pages = any(segment.turn is None for segment in segments)
         tokens = sum(segment.tokens for segment in segments)
@@ -329,19 +349,42 @@ class ContextBuilder:
     def _note(self, profile: Profile, text: str) -> Segment:
         return Segment("note", self._ledger.note_cost(profile, text), text)
 
-    def _drop_hidden(
-        self,
-        past: Plan | None,
-        plan: Plan,
-        others: list[Plan],
-        drop: Callable[[Iterable[tuple[str, Tier]]], None],
-    ) -> None:
-        if past is None:
+    def _stands(self, name: str, past: Plan | None) -> bool:
+        """Whether nobody has planned meanwhile."""
+        return self._store.plans(self._scope).get(name) == past
+
+    def _shown(self, plan: Plan) -> list[Shown]:
+        """The pages that a plan shows as images."""
+        tiers = enumerate(plan.tiers, plan.gone)
+        return [(n, self._ledger.pages[n].hash, tier) for n, tier in tiers if tier.is_mode]
+
+    def _soon(self, situation: Situation, plan: Plan) -> Iterator[Shown]:
+        """What the next epoch will newly show, if it is near: as far as can be told now."""
+        if situation.budget is None:
             return
-        shown = {pair for each in (plan, *others) for pair in enumerate(each.tiers, each.gone)}
-        hidden = {pair for pair in enumerate(past.tiers, past.gone) if pair[1].is_mode} - shown
-        if hidden:
-            drop({(self._ledger.pages[n].hash, tier) for n, tier in hidden})
+        grown = replace(situation, fixed=situation.fixed + int(situation.budget * _NEAR))
+        with suppress(BudgetError):
+            soon = self._policy.apply(grown, plan).settled()
+            now = set(self._shown(plan))
+            yield from (page for page in self._shown(soon) if page not in now)
+
+    def _hidden(
+        self, profile: Profile, past: Plan | None, plan: Plan, others: Sequence[Plan]
+    ) -> set[tuple[str, Tier]]:
+        """Pages (hash, tier) that this plan will not show again, and no other one shows.
+
+        Pages only fade: all that is sharper than what is shown now can go.
+        """
+        if past is None:
+            return set()
+        kept = {pair for each in others for pair in enumerate(each.tiers, each.gone)}
+        faded = (n for n in range(past.gone, plan.pages) if past.tier(n) != plan.tier(n))
+        return {
+            (self._ledger.pages[n].hash, mode)
+            for n in faded
+            for mode in profile.modes
+            if mode < plan.tier(n) and (n, mode) not in kept
+        }
 
 
 def _frame(profile: Profile, has_system: bool, has_pages: bool) -> int:

@@ -43,12 +43,8 @@ class Images:
             return ("image/jpeg" if data.startswith(_JPEG) else "image/png"), data
         return "image/png", self._page(segment.page, segment.tier)
 
-    def drop(self, hidden: Iterable[tuple[str, Tier]]) -> None:
-        """Remove the images of pages (hash, tier) that no plan shows any longer."""
-        self._store.drop_blobs(self._scope, list(self._keys(hidden)))
-
-    def _keys(self, pages: Iterable[tuple[str, Tier]]) -> Iterator[str]:
-        """Keys of pages (hash, tier), and of the attachments beside them.
+    def hide(self, pages: Iterable[tuple[str, Tier]]) -> Iterator[str]:
+        """Keys of the images of pages (hash, tier), and of the attachments beside them.
 
         Those have a size of their own beside a page of text, and go with its first mode.
         """

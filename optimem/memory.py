@@ -92,7 +92,7 @@ class Memory:
         self._past = Past(store, scope, self._ledger, self._index, self._dictionaries)
         images = Images(store, scope, self._ledger, style)
         self._contexts = ContextBuilder(
-            store, scope, self._ledger, self._policy, images.image, images.drop, style
+            store, scope, self._ledger, self._policy, images.image, images.hide, style
         )
 
     @classmethod

@@ -178,12 +178,12 @@ def _has_its_copy(server: Server) -> bool:
     return "role:master" in info or "master_link_status:up" in info
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
+def wait_until(holds: Callable[[], bool], what: str, patience: float = _PATIENCE) -> None:
     """Wait for something that takes a moment; an error names what never came."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     while not holds():
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {_PATIENCE:.0f} seconds for {what}")
+            raise TimeoutError(f"waited {patience:.0f} seconds for {what}")
         time.sleep(0.05)
 
 

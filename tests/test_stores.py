@@ -481,6 +481,22 @@ def test_a_plan_changes_only_from_the_one_that_was_seen(store: Store) -> None:
     assert store.plans(MINE) == {"reader": second, "other": second}
 
 
+def test_what_a_plan_hides_goes_with_the_one_before(store: Store) -> None:
+    """In one step: no reader finds the new plan beside the old plan's images."""
+    fill(store, MINE, "one")
+    for key in ("old/a", "old/b", "new/a"):
+        store.put_blob(MINE, key, key.encode())
+    size = store.size(MINE)["blobs"]
+    first, second = Plan((Tier.BASE,), 1), Plan((Tier.TINY,), 1)
+    assert store.swap_plan(MINE, "reader", first, None, ["unknown"])
+    assert not store.swap_plan(MINE, "reader", second, None, ["old/a", "old/b"])
+    assert store.blob(MINE, "old/a") == b"old/a"
+    assert store.swap_plan(MINE, "reader", second, first, ["old/a", "old/b"])
+    assert store.blob(MINE, "old/a") is store.blob(MINE, "old/b") is None
+    assert store.blob(MINE, "new/a") == b"new/a"
+    assert store.size(MINE)["blobs"] == size // 3
+
+
 def test_of_racing_planners_one_wins(store: Store) -> None:
     fill(store, MINE, "one")
     start = threading.Barrier(8)

@@ -344,7 +344,7 @@ def test_misses_are_encoded_a_batch_at_a_time(
         fill(memory, 0, 30)
         session = reader.open(memory.store, memory.scope, PageStyle(), lambda _: ("", b""))
         pages = memory.pages()
-        session.encode((page.number, Tier.TINY) for page in pages)
+        session.encode((page.number, page.hash, Tier.TINY) for page in pages)
     sizes = [len(views[0]) for _, views, _ in calls]
     assert sum(sizes) == len(pages) and max(sizes) <= batch
     assert len(sizes) == -(-len(pages) // batch)
@@ -373,7 +373,7 @@ def test_modes_that_a_model_does_not_read_are_said(folders: dict[str, Path]) -> 
             got.read(memory.page(0), Tier.BASE)
         session = got.open(memory.store, memory.scope, PageStyle(), lambda _: ("", b""))
         with pytest.raises(InputError, match="does not read base pages"):
-            session.encode([(0, Tier.BASE)])
+            session.encode([(0, memory.page(0).hash, Tier.BASE)])
 
 
 def test_pixels_of_another_size_are_refused(reader: LocalReader) -> None:

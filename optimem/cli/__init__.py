@@ -8,7 +8,7 @@ from typing import cast
 
 import typer
 
-from optimem.cli import demo, machine, session, transfer
+from optimem.cli import demo, machine, session, transfer, worker
 from optimem.cli.terminal import print_json, printable
 from optimem.errors import OptiMemError
 
@@ -43,6 +43,7 @@ app.command()(session.recall)
 app.command()(session.forget)
 app.command("export")(transfer.export_)
 app.command("import")(transfer.import_)
+app.command()(worker.worker)
 app.command()(machine.readers)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     machine.bench

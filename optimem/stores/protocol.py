@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from optimem.stores.jobs import Jobs
 from optimem.stores.postings import Postings
 from optimem.values import Entry, Json, Page, PageFacts, Plan, Scope, Turn, TurnFacts
 
@@ -63,6 +64,11 @@ class Store(Protocol):
     """Where sessions live. Implementations are safe to use from several threads."""
 
     url: str
+
+    @property
+    def jobs(self) -> Jobs:
+        """Who makes which blob now, and what is left to workers."""
+        ...
 
     def state(self, scope: Scope) -> SessionState:
         """Counters and settings; all zero for a session that does not exist."""
@@ -188,9 +194,17 @@ class Store(Protocol):
         """The last plan of each reader and budget, by name."""
         ...
 
-    def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
+    def swap_plan(
+        self,
+        scope: Scope,
+        name: str,
+        plan: Plan,
+        past: Plan | None,
+        hidden: Sequence[str] = (),
+    ) -> bool:
         """Store a plan if the stored one still is `past`; returns whether it was.
 
+        In the same step the blobs of `hidden` are dropped: what the plan no longer shows.
         A session that does not exist keeps nothing, and nobody else plans for it: true.
         """
         ...

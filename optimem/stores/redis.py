@@ -17,6 +17,8 @@ from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 from optimem.errors import MissingExtraError, StoreError
 from optimem.stores.cipher import Ciphers, plain
+from optimem.stores.jobs import Jobs
+from optimem.stores.jobs_redis import RedisJobs
 from optimem.stores.redis_commands import Call, Command, Everywhere, Life, Replicas, Steps
 from optimem.stores.redis_steps import RedisSteps
 from optimem.stores.redis_url import Address
@@ -112,6 +114,11 @@ class _Connected:
 
 class RedisStore(_Connected):
     """The Store protocol on Redis. Safe to use from several threads."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Claims and queues."""
+        return RedisJobs(self.run, self.steps)
 
     @classmethod
     def open(cls, url: str, ciphers: Ciphers = plain) -> RedisStore:

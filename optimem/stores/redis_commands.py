@@ -88,6 +88,18 @@ class RedisKeys:
         self._life = life or Life()
         self._ciphers = ciphers
 
+    def claim_key(self, scope: Scope, key: str) -> str:
+        """The key of a claim on a blob, in its session's slot."""
+        return f"{self._tag(scope)}:claim:{hashed(self._cipher(scope), key)}"
+
+    def queue_key(self, namespace: str, name: str) -> str:
+        """The key of a queue of a namespace's jobs, in a slot of its own."""
+        return f"{self._prefix}:{hashed(self.cipher(namespace), namespace, name)}:queue"
+
+    def cipher(self, namespace: str) -> Cipher:
+        """How a namespace is kept."""
+        return self._ciphers(namespace)
+
     def _cipher(self, scope: Scope) -> Cipher:
         return self._ciphers(scope.namespace)
 

@@ -57,7 +57,14 @@ class RedisPages(RedisKeys):
             for name, line in found.items()
         }
 
-    def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> Steps[bool]:
+    def swap_plan(
+        self,
+        scope: Scope,
+        name: str,
+        plan: Plan,
+        past: Plan | None,
+        hidden: Sequence[str] = (),
+    ) -> Steps[bool]:
         cipher = self._cipher(scope)
         there = b"" if past is None else cipher.seal(past.to_json().encode(), b"plan")
         values = (
@@ -65,7 +72,8 @@ class RedisPages(RedisKeys):
             cipher.seal(plan.to_json().encode(), b"plan"),
             there,
         )
-        (done,) = yield [self._call(SWAP_PLAN, scope, values)]
+        blobs = [self._blob_key(scope, key) for key in hidden]
+        (done,) = yield [self._call(SWAP_PLAN, scope, values, blobs)]
         return bool(done)
 
     def blob(self, scope: Scope, key: str) -> Steps[bytes | None]:

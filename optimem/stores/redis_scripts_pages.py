@@ -19,11 +19,15 @@ settle()
 return 1
 """)
 
-# name, plan, past plan or ''
+# name, plan, past plan or ''; from the tenth on, keys of blobs that it no longer shows
 SWAP_PLAN = script("""
 if not schema then return 1 end
 if (redis.call('HGET', plans, ARGV[1]) or '') ~= ARGV[3] then return 0 end
 redis.call('HSET', plans, ARGV[1], ARGV[2])
+for i = 10, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+  redis.call('HDEL', blobs, KEYS[i])
+end
 settle()
 return 1
 """)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from optimem.stores import codec
 from optimem.stores.cipher import Ciphers, plain
+from optimem.stores.jobs import Jobs
+from optimem.stores.jobs_sqlite import SQLiteJobs
 from optimem.stores.postings import Postings
 from optimem.stores.protocol import SessionState
 from optimem.stores.sqlite_database import Database
@@ -44,6 +46,7 @@ class SQLiteStore(SQLiteLog, SQLitePages, SQLiteIndex):
     ) -> None:
         super().__init__(Database(path, synchronous, create), ciphers)
         self.url = self._database.url
+        self.jobs: Jobs = SQLiteJobs(self._database, self._names, ciphers)
 
     def rewind(
         self, scope: Scope, length: int, pages: int, postings: Postings, seen: SessionState

@@ -71,7 +71,14 @@ class SQLitePages(SQLiteSessions):
             for name, body in rows
         }
 
-    def swap_plan(self, scope: Scope, name: str, plan: Plan, past: Plan | None) -> bool:
+    def swap_plan(
+        self,
+        scope: Scope,
+        name: str,
+        plan: Plan,
+        past: Plan | None,
+        hidden: Sequence[str] = (),
+    ) -> bool:
         cipher = self._cipher(scope)
         sealed_name = cipher.seal(codec.encode_name(name), b"plan name")
         with self._database.write() as db:
@@ -85,6 +92,8 @@ class SQLitePages(SQLiteSessions):
                 return False
             values = (key, sealed_name, _sealed(cipher, plan))
             db.execute("INSERT OR REPLACE INTO plan VALUES (?, ?, ?)", values)
+            pairs = [(key, self._blob_name(scope, blob)) for blob in hidden]
+            db.executemany("DELETE FROM blob WHERE session = ? AND key = ?", pairs)
             return True
 
     def blob(self, scope: Scope, key: str) -> bytes | None:

@@ -39,11 +39,13 @@ class Picture:
         name: its hash.
         tier: the mode.
         draw: gives its pixels in the size of a tier: (1 or 3, side, side), uint8.
+        page: the page's number, if it is one that is left to workers.
     """
 
     name: str
     tier: Tier
     draw: Callable[[Tier], npt.NDArray[np.uint8]]
+    page: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

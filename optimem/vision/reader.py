@@ -17,7 +17,7 @@ from optimem.modes import Tier
 from optimem.readers import ImageCost, Profile
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import page_pixels
-from optimem.stores import Store
+from optimem.stores import Queue, Store
 from optimem.values import Json, Page, Scope, Turn
 from optimem.vision.checkpoint import Checkpoint, load_checkpoint, weights_hash
 from optimem.vision.inputs import ModelInputs, Placed, Row
@@ -36,6 +36,10 @@ class LocalReader:
         precision: how vision tokens are kept: "bf16" (exact for models that run in it), "int8"
             (half of that), or "fp32".
         batch: how many pages are encoded at once.
+        patience: with 0 this reader encodes what it is shown. With more, pages are left to
+            `optimem worker` processes, those of the next epoch ahead of it; when for so many
+            seconds none comes back, this reader encodes them after all.
+        lease: seconds after which what a silent process has begun is begun by another.
 
     Attributes:
         model: transformers' model.
@@ -47,17 +51,27 @@ class LocalReader:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, precision: Precision = "bf16", batch: int = 8
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: Precision = "bf16",
+        batch: int = 8,
+        patience: float = 0,
+        lease: float = 30,
     ) -> None:
         if batch < 1:
             raise InputError("a batch is at least 1 page")
+        if patience < 0 or lease <= 0:
+            raise InputError("patience is 0 or more seconds, and a lease is longer than 0")
         self.encoder = checkpoint.encoder
         self.model = checkpoint.encoder.model
         self.tokenizer = checkpoint.tokenizer
         self.write = Writer(checkpoint.tokenizer, checkpoint.frames, checkpoint.encoder)
         self.work: Counter[str] = Counter()
         self._precision: Precision = precision
-        self._batch = batch
+        self.batch = batch
+        self.patience = patience
+        self.lease = lease
         self.profile = Profile(
             name=f"local:{self.encoder.name}/{checkpoint.name}",
             provider="local",
@@ -79,6 +93,8 @@ class LocalReader:
         dtype: Any = "auto",
         precision: Precision = "bf16",
         batch: int = 8,
+        patience: float = 0,
+        lease: float = 30,
     ) -> LocalReader:
         """Load a model from a folder or from the Hugging Face hub.
 
@@ -89,14 +105,16 @@ class LocalReader:
             name_or_path: "nano" (shipped with OptiMem), a folder, or a name on the hub.
             device: where it runs; a GPU if there is one, else the CPU.
             dtype: torch data type; "auto" takes the checkpoint's.
-            precision: see `LocalReader`.
-            batch: see `LocalReader`.
+            precision: see `LocalReader`, as for the rest.
+            batch: pages that are encoded at once.
+            patience: seconds to wait for workers.
+            lease: seconds after which a silent process's work passes on.
 
         Raises:
             ReaderError: it cannot be loaded; the message lists what can.
         """
         checkpoint = load_checkpoint(name_or_path, device, dtype)
-        return cls(checkpoint, precision=precision, batch=batch)
+        return cls(checkpoint, precision=precision, batch=batch, patience=patience, lease=lease)
 
     def open(self, store: Store, scope: Scope, style: PageStyle, image: Image) -> VisionSession:
         """This reader's view of one session; `Memory.context` calls it."""
@@ -175,6 +193,10 @@ class LocalReader:
         """What the vision tokens of an image (its hash) in a mode are stored under."""
         return TokenKey(self.encoder.name, self.weights, tier, name, self._precision)
 
+    def queue(self, namespace: str) -> Queue:
+        """Where pages of a namespace are left to workers with this very encoder."""
+        return Queue(namespace, f"{self.encoder.name}/{self.weights}/{self._precision}")
+
     def shape(self, tier: Tier) -> tuple[int, int, int]:
         """Of an image's vision tokens: planes, placeholders, width; raises InputError."""
         count = sum(part for part in self.write.layout(tier) if isinstance(part, int))
@@ -193,7 +215,7 @@ class LocalReader:
         """
         ordered = sorted(pictures.items(), key=lambda item: item[0].tier)
         for tier, group in groupby(ordered, key=lambda item: item[0].tier):
-            while items := list(islice(group, self._batch)):
+            while items := list(islice(group, self.batch)):
                 found = self._encode([picture for _, picture in items], tier)
                 self.work["encoded"] += len(items)
                 yield from zip((key for key, _ in items), found, strict=True)
@@ -241,7 +263,7 @@ class LocalReader:
         except torch.OutOfMemoryError as error:
             raise ReaderError(
                 f"no memory for {len(pictures)} {tier.label} pages at once: load the reader with"
-                f" a smaller batch than {self._batch} ({error})"
+                f" a smaller batch than {self.batch} ({error})"
             ) from None
         if tuple(tokens.shape[1:]) != shape:
             raise ReaderError(

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from optimem.errors import StoreError
 from optimem.modes import Tier
 from optimem.renderers.layout import PageStyle
+from optimem.renderers.page import page_pixels
 from optimem.stores import Store
-from optimem.values import Json, Scope, Segment
+from optimem.values import Json, Page, Scope, Segment
 from optimem.vision.inputs import ModelInputs, Past, Placed, Row, Span
+from optimem.vision.once import TokensOnce
 from optimem.vision.prompt import Picture, Piece
-from optimem.vision.tokens import TokenKey, pack, unpack
 
 if TYPE_CHECKING:
     from optimem.vision.reader import LocalReader
 
-_logger = logging.getLogger(__name__)
-
 Image = Callable[[Segment], tuple[str, bytes]]
 """Media type and bytes of an attachment segment."""
+
+Shown = tuple[int, str, Tier]
+"""A page in a mode: its number and its hash."""
 
 
 @dataclass(slots=True)
@@ -44,22 +46,33 @@ class VisionSession:
     scope: Scope
     style: PageStyle
     image: Image
-    _recent: dict[TokenKey, Tensor] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _once: TokensOnce = field(init=False)
 
-    def encode(self, pages: Iterable[tuple[int, Tier]]) -> None:
-        """Have the vision tokens of pages (number, mode) at hand.
+    def __post_init__(self) -> None:
+        self._once = TokensOnce(self.reader, self.store, self.scope)
+
+    def encode(self, pages: Iterable[Shown], wanted: Callable[[], bool] = lambda: True) -> bool:
+        """Have the vision tokens of pages (number, hash, mode) at hand.
+
+        Returns:
+            False when some are still to be encoded and `wanted` says no.
 
         Raises:
             ReaderError: the model failed; nothing of the session was changed.
         """
-        self._tokens([self._page(number, tier) for number, tier in pages])
+        return self._once.tokens(self._pictures(pages), wanted) is not None
 
-    def drop(self, hidden: Iterable[tuple[str, Tier]]) -> None:
-        """Remove the vision tokens of pages (hash, mode) that no plan shows any longer."""
-        keys = [self.reader.key(name, tier) for name, tier in hidden]
-        for key in keys:
-            self._recent.pop(key, None)
-        self.store.drop_blobs(self.scope, map(str, keys))
+    def queue(self, pages: Iterable[Shown]) -> None:
+        """Leave pages (number, hash, mode) that will soon be shown to workers, if there are any."""
+        if self.reader.patience:
+            self._once.queue(self._pictures(pages))
+
+    def hide(self, pages: Iterable[tuple[str, Tier]]) -> list[str]:
+        """Keys of the vision tokens of pages (hash, mode), which are no longer at hand then."""
+        keys = [self.reader.key(name, tier) for name, tier in pages]
+        self._once.put_away(keys)
+        return [str(key) for key in keys]
 
     def inputs(
         self, segments: Sequence[Segment], tools: Sequence[Mapping[str, Json]], past: Past | None
@@ -67,7 +80,7 @@ class VisionSession:
         """A context as the model takes it; see `Context.model_inputs`."""
         pieces = list(self._pieces(segments, tools))
         pictures = [piece.picture for piece, _ in pieces if piece.picture is not None]
-        tokens = iter(self._tokens(pictures))
+        tokens = iter(self._once.tokens(pictures) or ())
         ids: list[int] = []
         images: list[Placed] = []
         spans: list[Span] = []
@@ -119,40 +132,29 @@ class VisionSession:
         else:
             yield write.line(segment.text)
 
+    def _pictures(self, pages: Iterable[Shown]) -> list[Picture]:
+        """Pages to be shown; each is read from the store when it is drawn, not before."""
+        found = []
+        for number, name, tier in pages:
+            self._names[number] = name
+            found.append(self._picture(number, name, tier))
+        return found
+
     def _page(self, number: int, tier: Tier) -> Picture:
+        name = self._names.get(number)
+        return self._picture(number, name or self._stored_page(number).hash, tier)
+
+    def _picture(self, number: int, name: str, tier: Tier) -> Picture:
+        def draw(view: Tier) -> npt.NDArray[np.uint8]:
+            page = self._stored_page(number)
+            if page.hash != name:
+                raise StoreError(f"page {number} is another one now: make the context again")
+            return page_pixels(page, view, self.style)[None]
+
+        return Picture(name, tier, draw, number)
+
+    def _stored_page(self, number: int) -> Page:
         page = self.store.page(self.scope, number)
         if page is None:
             raise StoreError(f"page {number} is missing in the store: make the context again")
-        return self.reader.picture(page, tier, self.style)
-
-    def _tokens(self, pictures: Sequence[Picture]) -> list[Tensor]:
-        """Vision tokens of each picture: those at hand, else the stored, else encoded now.
-
-        What is encoded goes through its stored bytes, so that every process that shares the
-        session gives its model the same values.
-        """
-        wanted = {self.reader.key(p.name, p.tier): p for p in pictures}
-        found = {key: self._recent[key] for key in wanted if key in self._recent}
-        self.reader.work["at hand"] += len(found)
-        for key in wanted.keys() - found.keys():
-            stored = self._stored(key)
-            if stored is not None:
-                found[key] = stored
-                self.reader.work["stored"] += 1
-        missing = {key: p for key, p in wanted.items() if key not in found}
-        for key, tokens in self.reader.encode(missing):
-            data = self.store.put_blob(self.scope, str(key), pack(tokens, key))
-            found[key] = unpack(data, key, self.reader.shape(key.tier))
-        self._recent = found
-        return [found[self.reader.key(p.name, p.tier)] for p in pictures]
-
-    def _stored(self, key: TokenKey) -> Tensor | None:
-        data = self.store.blob(self.scope, str(key))
-        if data is None:
-            return None
-        try:
-            return unpack(data, key, self.reader.shape(key.tier))
-        except StoreError as error:  # whatever is lost can be encoded again
-            _logger.warning("%s; encoding it again", error)
-            self.store.drop_blobs(self.scope, [str(key)])
-            return None
+        return page
