@@ -163,7 +163,8 @@ def running(worker: Worker) -> Iterator[None]:
 
     def run() -> None:
         while not over.is_set():
-            worker.step() or time.sleep(0.02)
+            if not worker.step():
+                time.sleep(0.02)
 
     thread = threading.Thread(target=run)
     thread.start()

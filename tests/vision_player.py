@@ -86,7 +86,8 @@ def main() -> None:
     for number in range(int(count)):
         child = os.fork()
         if not child:
-            {"play": play, "work": work}[verb](reader, number, int(count), url, Path(log), *options)
+            run = play if verb == "play" else work
+            run(reader, number, int(count), url, Path(log), *options)
             return
         children.append(child)
     print(json.dumps(children), flush=True)
