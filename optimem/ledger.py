@@ -6,7 +6,7 @@ context is asked for, so that an append only writes the log.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -15,6 +15,7 @@ from optimem.anchors import NEARBY, choose_anchors, find_anchors
 from optimem.attachments import faded_size, file_tokens, image_size
 from optimem.errors import StoreError
 from optimem.modes import Tier
+from optimem.page_search import PageSearch
 from optimem.policies import Frontier
 from optimem.readers import Profile
 from optimem.renderers.atlas import load_atlas
@@ -109,24 +110,11 @@ class Ledger:
             self._builder = None
         raise StoreError("the session is being changed too fast to read: try again")
 
-    def pages_of(self, position: int) -> range:
-        """Numbers of the sealed pages that a turn stands on, whole or in part.
-
-        Asks the store for a few of them where this process has not caught up: recall must
-        not wait until a long session is read.
-        """
+    def page_search(self) -> PageSearch:
+        """What finds the pages of turns, also where this process has not caught up."""
         state = self._store.state(self._scope)
-        known = self.pages if state.generation == self._generation else []
-
-        def facts(number: int) -> PageFacts:
-            if number < len(known):
-                return known[number]
-            return self._store.page_facts(self._scope, number, number + 1)[0]
-
-        numbers = range(state.pages)
-        first = bisect_left(numbers, position, key=lambda number: facts(number).last)
-        behind = bisect_right(numbers, position, key=lambda number: facts(number).first)
-        return range(first, behind)
+        known = self.pages if state.generation == self._generation else ()
+        return PageSearch(self._store, self._scope, state.turns, state.pages, known)
 
     def flush(self) -> Page | None:
         """Seal the open page as it stands; call after `sync`."""

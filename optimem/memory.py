@@ -26,6 +26,7 @@ from optimem.errors import NotFoundError
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
 from optimem.messages import parse
+from optimem.page_search import PageSearch
 from optimem.past import Past, Receipt
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
@@ -237,7 +238,8 @@ class Memory:
                 ranked = fuse([words, similar], limit)
             scores = dict(ranked[:limit])
             found = self.store.entries_at(self.scope, scores)
-            return [self._recalled(entry, scores[entry.position]) for entry in found]
+            pages = self._ledger.page_search()
+            return [self._recalled(entry, scores[entry.position], pages) for entry in found]
 
     def turn(self, turn_id: str) -> Turn:
         """One turn, exactly as it came; raises NotFoundError."""
@@ -254,7 +256,7 @@ class Memory:
             self._ledger.sync()
             position = self._past.position(turn_id)
             entry = next(self.store.entries(self.scope, position, position + 1))
-            return self._recalled(entry, 1.0)
+            return self._recalled(entry, 1.0, self._ledger.page_search())
 
     def recall_page(self, number: int) -> list[Recalled]:
         """The exact turns that stand, whole or in part, on a page; raises NotFoundError."""
@@ -267,7 +269,8 @@ class Memory:
                 )
             facts = self._ledger.pages[number]
             entries = self.store.entries(self.scope, facts.first, facts.last + 1)
-            return [self._recalled(entry, 1.0) for entry in entries]
+            pages = self._ledger.page_search()
+            return [self._recalled(entry, 1.0, pages) for entry in entries]
 
     # Changing the past
 
@@ -416,9 +419,9 @@ class Memory:
 
     # Parts
 
-    def _recalled(self, entry: Entry, score: float) -> Recalled:
+    def _recalled(self, entry: Entry, score: float, pages: PageSearch) -> Recalled:
         position = entry.position
-        numbers = self._ledger.pages_of(position)
+        numbers = pages.of(position)
         places: list[Place] = []
         for number in numbers:
             if number in (numbers[0], numbers[-1]):

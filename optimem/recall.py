@@ -207,10 +207,9 @@ def _rare(found: Iterable[str], counts: Mapping[str, int], total: int) -> list[s
 
 def _largest(scores: Floats, limit: int) -> list[tuple[int, float]]:
     """The `limit` best positions, newer turns first among equals; nothing without a score."""
-    if len(scores) > limit:
-        bound = np.partition(scores, -limit)[-limit]
-        likely = np.flatnonzero(scores >= max(bound, np.finfo(float).tiny))
-    else:
-        likely = np.flatnonzero(scores)
+    likely = np.flatnonzero(scores)
+    if len(likely) > limit:
+        found = scores[likely]  # partition is slow on many zeros
+        likely = likely[found >= np.partition(found, -limit)[-limit]]
     order = np.lexsort((likely, scores[likely]))[::-1][:limit]
     return [(int(likely[at]), float(scores[likely[at]])) for at in order]

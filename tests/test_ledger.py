@@ -150,6 +150,8 @@ def test_recall_knows_its_pages_in_a_process_that_has_just_started(tmp_path: Any
         memory.append(say("and one more"))
     with Memory.open(url) as fresh:
         assert fresh._ledger.pages == []
-        assert {position: set(fresh._ledger.pages_of(position)) for position in range(22)} == stand
+        assert {
+            position: set(fresh._ledger.page_search().of(position)) for position in range(22)
+        } == stand
         assert fresh.recall("turn7", limit=1)[0].pages == tuple(sorted(stand[7]))
         assert fresh._ledger.pages == []  # nothing long was read for it

@@ -35,8 +35,10 @@ class RedisPages(RedisKeys):
         self, scope: Scope, start: int = 0, stop: int | None = None
     ) -> Steps[list[PageFacts]]:
         pages, cipher = self._keys(scope)[4], self._cipher(scope)
-        (fields,) = yield [("HLEN", pages)]
-        numbers = range(fields // 2)[start:stop]
+        if stop is None:
+            (fields,) = yield [("HLEN", pages)]
+            stop = fields // 2
+        numbers = range(start, stop)
         if not numbers:
             return []
         (lines,) = yield [("HMGET", pages, *(f"f{number}" for number in numbers))]
