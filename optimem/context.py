@@ -23,8 +23,9 @@ from optimem.readers import Profile
 from optimem.readers.anthropic import anthropic_messages, anthropic_system
 from optimem.readers.openai import Image, openai_messages
 from optimem.renderers.layout import PageStyle
+from optimem.renderers.sheets import Group, most_saved, plan_groups, sheet_key
 from optimem.stores import Store
-from optimem.values import Json, Plan, Scope, Segment, Turn
+from optimem.values import Json, PageFacts, Plan, Scope, Segment, Turn
 
 _LEGEND = (
     "Earlier turns of this conversation follow as page images, oldest first. They are its"
@@ -35,6 +36,11 @@ _LEGEND = (
     " and exact strings from it."
 )
 _NEAR = 0.1  # of the budget: when so little room is left, the next epoch is near
+_SHEETS = (
+    "Where an image holds several pages, they stand in the order of the captions in front of"
+    " it: from the left, then downwards."
+)
+_TRIES = 4  # at a plan whose pages stand on sheets
 _FORGOTTEN = "{turns} earlier turns are no longer shown; they can be recalled word for word."
 
 
@@ -208,7 +214,7 @@ class ContextBuilder:
                 self._ledger.sync()  # another worker has planned for turns that came since
                 continue
             situation = self._situation(profile, budget, fixed, past, now)
-            plan = self._policy.apply(situation, past or Plan()).settled()
+            plan = self._plan(profile, situation, past)
             # Tokens are there before the plan switches, so that a failure changes nothing. None
             # are made for a plan that another worker has replaced: it dropped them.
             if vision is not None and not vision.encode(
@@ -220,6 +226,7 @@ class ContextBuilder:
             others = [other for key, other in plans.items() if key != name]
             hidden = self._hidden(profile, past, plan, others)
             keys = list((self._hide if vision is None else vision.hide)(hidden))
+            keys += self._hidden_sheets(profile, past, plan, others)
             # Another worker may have planned meanwhile: then its plan is the past one.
             if self._store.swap_plan(self._scope, name, plan, past, keys):
                 break
@@ -279,6 +286,40 @@ class ContextBuilder:
             gone=gone,
         )
 
+    def _plan(self, profile: Profile, situation: Situation, past: Plan | None) -> Plan:
+        """What the policy makes of a situation, with the prices that pages have on sheets.
+
+        What is over of a sheet costs more than its share. Where such a plan would not fit
+        its budget, it is made for a smaller one, and last with each page's own price.
+        """
+        saved = self._savings(profile)
+        if saved:
+            cheaper = [_with_savings(page, saved) for page in situation.pages]
+            on_sheets = replace(situation, pages=cheaper)
+            for _ in range(_TRIES):
+                plan = self._policy.apply(on_sheets, past or Plan()).settled()
+                text = situation.past if plan == past else None
+                over = self._tokens(profile, situation, plan, text) - (situation.budget or 0)
+                if situation.budget is None or over <= 0:
+                    return plan
+                on_sheets = replace(on_sheets, budget=(on_sheets.budget or 0) - over)
+        return self._policy.apply(situation, past or Plan()).settled()
+
+    def _savings(self, profile: Profile) -> Mapping[Tier, int]:
+        """The tokens that each page of a mode costs less on the best of sheets."""
+        if profile.provider == "local":
+            return {}
+        return {tier: saved for tier in profile.modes if (saved := most_saved(profile, tier))}
+
+    def _tokens(self, profile: Profile, situation: Situation, plan: Plan, text: int | None) -> int:
+        """What a context costs whose pages stand on sheets."""
+        groups = self._groups(profile, plan)
+        sheets = [group.sheet for group in groups if group.sheet is not None]
+        lost = (Tier.FORGOTTEN,) * (plan.gone - situation.gone)
+        tokens = situation.tokens(replace(plan, tiers=lost + plan.tiers), text)
+        tokens -= sum(profile.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
+        return tokens + (self._note(profile, _SHEETS).tokens if sheets else 0)
+
     def _candidates(self, profile: Profile, gone: int, now: float | None) -> Iterator[Candidate]:
         turns = self._ledger.turns
         spent = self._ledger.spent(profile)
@@ -314,33 +355,53 @@ class ContextBuilder:
             yield Segment("turn", tokens, turn=entry.turn)
 
     def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
+        groups = self._groups(profile, plan)
         if any(tier.is_mode for tier in plan.tiers):
             yield self._note(profile, _LEGEND)
+        if any(group.sheet for group in groups):
+            yield self._note(profile, _SHEETS)
         if plan.gone:
             turns = self._ledger.pages[plan.gone - 1].stop - self._ledger.head
             note = self._note(profile, _FORGOTTEN.format(turns=turns))
             # Counted for the largest number that it may come to say.
             most = _FORGOTTEN.format(turns=len(self._ledger.turns))
             yield Segment("note", self._note(profile, most).tokens, note.text)
-        for page, tier in zip(self._ledger.pages[plan.gone :], plan.tiers, strict=False):
-            if tier == Tier.FORGOTTEN:
-                continue
-            if tier == Tier.TEXT:
-                stored = self._store.page(self._scope, page.number)
-                text = "" if stored is None else stored.words
-                cost = self._ledger.page_text_cost(profile, page)
-                yield Segment("page_text", cost, text, page=page.number)
+        for group in groups:
+            pages = [self._ledger.pages[number] for number in group.pages]
+            if group.tier == Tier.TEXT:
+                yield from (self._text_segment(profile, page) for page in pages)
             else:
-                caption = self._ledger.caption_cost(profile, page)
-                yield Segment("caption", caption, page.caption, page=page.number)
-                cost = profile.page_cost(tier)
-                yield Segment("page", cost, page=page.number, tier=tier)
-            size_as = tier if tier.is_mode else Tier.LARGE
-            for mark in page.marks:
-                size = faded_size(self._ledger.image(mark), size_as)
-                if size is not None:
-                    cost = profile.image_cost(*size)
-                    yield Segment("attachment", cost, page=page.number, tier=size_as, mark=mark)
+                yield from (self._caption(profile, page) for page in pages)
+                yield _image_segment(profile, group)
+            for page in pages:
+                yield from self._attachments(profile, page, group.tier)
+
+    def _groups(self, profile: Profile, plan: Plan) -> list[Group]:
+        """The pages that are shown, on sheets where the note that explains them pays too."""
+        if profile.provider == "local":  # its encoder takes a page at a time
+            return [
+                Group((number,), tier)
+                for number, tier in enumerate(plan.tiers, plan.gone)
+                if tier != Tier.FORGOTTEN
+            ]
+        return plan_groups(profile, plan, least=self._note(profile, _SHEETS).tokens)
+
+    def _text_segment(self, profile: Profile, page: PageFacts) -> Segment:
+        stored = self._store.page(self._scope, page.number)
+        cost = self._ledger.page_text_cost(profile, page)
+        return Segment("page_text", cost, stored.words if stored else "", page=page.number)
+
+    def _caption(self, profile: Profile, page: PageFacts) -> Segment:
+        cost = self._ledger.caption_cost(profile, page)
+        return Segment("caption", cost, page.caption, page=page.number)
+
+    def _attachments(self, profile: Profile, page: PageFacts, tier: Tier) -> Iterator[Segment]:
+        size_as = tier if tier.is_mode else Tier.LARGE
+        for mark in page.marks:
+            size = faded_size(self._ledger.image(mark), size_as)
+            if size is not None:
+                cost = profile.image_cost(*size)
+                yield Segment("attachment", cost, page=page.number, tier=size_as, mark=mark)
 
     def _rest(self, profile: Profile, plan: Plan) -> Segment:
         text = self._ledger.rest(plan.pages, plan.frontier)
@@ -385,6 +446,33 @@ class ContextBuilder:
             for mode in profile.modes
             if mode < plan.tier(n) and (n, mode) not in kept
         }
+
+    def _hidden_sheets(
+        self, profile: Profile, past: Plan | None, plan: Plan, others: Sequence[Plan]
+    ) -> Iterator[str]:
+        """Keys of the sheets that this plan shows no longer, nor perhaps another one."""
+        if past is None:
+            return
+        shown = set(self._groups(profile, plan))
+        for group in self._groups(profile, past):
+            kept = any(all(p.tier(n) == group.tier for n in group.pages) for p in others)
+            if group.sheet is not None and group not in shown and not kept:
+                hashes = [self._ledger.pages[number].hash for number in group.pages]
+                yield sheet_key(group.sheet, hashes)
+
+
+def _with_savings(page: Candidate, saved: Mapping[Tier, int]) -> Candidate:
+    """A page at the prices of sheets."""
+    return replace(page, costs={t: cost - saved.get(t, 0) for t, cost in page.costs.items()})
+
+
+def _image_segment(profile: Profile, group: Group) -> Segment:
+    """The image of a page, or of those on a sheet."""
+    if group.sheet is not None:
+        sheet = group.sheet
+        return Segment("sheet", sheet.tokens, tier=group.tier, sheet=sheet, pages=group.pages)
+    cost = profile.page_cost(group.tier)
+    return Segment("page", cost, page=group.pages[0], tier=group.tier)
 
 
 def _frame(profile: Profile, has_system: bool, has_pages: bool) -> int:

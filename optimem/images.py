@@ -5,15 +5,16 @@ A PNG's bytes differ between builds of zlib, so the first writer fixes them for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from optimem.attachments import fade_image, faded_size
 from optimem.errors import StoreError
 from optimem.ledger import Ledger
 from optimem.modes import MODES, Tier
 from optimem.renderers.layout import PageStyle
+from optimem.renderers.sheets import sheet_key, sheet_pixels
 from optimem.stores import Store
-from optimem.values import Attachment, Mark, Scope, Segment
+from optimem.values import Attachment, Mark, Page, Scope, Segment, Sheet
 
 _JPEG = b"\xff\xd8"
 
@@ -35,7 +36,9 @@ class Images:
         self._style = style
 
     def image(self, segment: Segment) -> tuple[str, bytes]:
-        """Media type and bytes of a page or attachment segment."""
+        """Media type and bytes of a page, sheet or attachment segment."""
+        if segment.sheet is not None:
+            return "image/png", self._sheet(segment.sheet, segment.pages)
         if segment.page is None:
             raise StoreError(f"a {segment.kind} segment is no image")
         if segment.mark is not None:
@@ -62,10 +65,26 @@ class Images:
         entries = self._store.entries(self._scope, mark.position, mark.position + 1)
         return next((entry.turn.attachments[mark.index] for entry in entries), None)
 
-    def _page(self, number: int, tier: Tier) -> bytes:
+    def _stored(self, number: int) -> Page:
         page = self._store.page(self._scope, number)
         if page is None:
             raise StoreError(f"page {number} is missing in the store: make the context again")
+        return page
+
+    def _sheet(self, sheet: Sheet, numbers: Sequence[int]) -> bytes:
+        pages = [self._stored(number) for number in numbers]
+        key = sheet_key(sheet, [page.hash for page in pages])
+        data = self._store.blob(self._scope, key)
+        if data is None:
+            from optimem.renderers.page import page_pixels
+            from optimem.renderers.png import encode
+
+            drawn = [page_pixels(page, sheet.tier, self._style) for page in pages]
+            data = self._store.put_blob(self._scope, key, encode(sheet_pixels(sheet, drawn)))
+        return data
+
+    def _page(self, number: int, tier: Tier) -> bytes:
+        page = self._stored(number)
         key = _page_key(page.hash, tier)
         data = self._store.blob(self._scope, key)
         if data is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Literal
 
 from optimem.modes import Tier
@@ -352,26 +353,82 @@ class PageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """A grid of pages on a canvas that one reader sees unscaled.
+
+    Attributes:
+        tier: the mode of its pages.
+        columns: pages side by side.
+        rows: pages above each other.
+        size: width and height of the canvas in pixels; what pages leave free is white.
+        level: the level of detail to ask the reader for, None for its only one.
+        tokens: what the reader bills for the whole sheet.
+    """
+
+    tier: Tier
+    columns: int
+    rows: int
+    size: tuple[int, int]
+    level: str | None
+    tokens: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages it holds."""
+        return self.columns * self.rows
+
+    @property
+    def cost(self) -> Fraction:
+        """Tokens a page, exactly."""
+        return Fraction(self.tokens, self.pages)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Left and top pixel of each page, in reading order.
+
+        What the canvas is larger than its pages stands between them, so that no reader
+        takes two pages' rows for one.
+        """
+        side = self.tier.side
+        across = (self.size[0] - self.columns * side) // max(1, self.columns - 1)
+        down = (self.size[1] - self.rows * side) // max(1, self.rows - 1)
+        for row in range(self.rows):
+            for column in range(self.columns):
+                yield column * (side + across), row * (side + down)
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One piece of a context, in the order in which the reader gets it.
 
     Attributes:
         kind: "system" (a turn), "note" (how to read pages, what was forgotten), "page" (an
-            image), "caption" (text beside it), "attachment" (an image shrunk with its page),
-            "page_text" (a page that is cheaper as text), "rest" (the end of a turn whose
-            beginning is on pages), "turn" (as it came).
+            image), "sheet" (several pages in one image, behind their captions), "caption"
+            (text beside it), "attachment" (an image shrunk with its page), "page_text" (a
+            page that is cheaper as text), "rest" (the end of a turn whose beginning is on
+            pages), "turn" (as it came).
         tokens: what it costs this reader.
         text: the words of notes, captions, page texts and rests.
         turn: the turn, for systems and turns.
         page: number of the page that it belongs to, or None.
         tier: the mode of a page or attachment.
         mark: which attachment, for attachments.
+        sheet: how its pages stand on a sheet.
+        pages: the numbers of those pages in reading order.
     """
 
-    kind: Literal["system", "note", "page", "caption", "attachment", "page_text", "rest", "turn"]
+    kind: Literal[
+        "system", "note", "page", "sheet", "caption", "attachment", "page_text", "rest", "turn"
+    ]
     tokens: int
     text: str = ""
     turn: Turn | None = None
     page: int | None = None
     tier: Tier = Tier.TEXT
     mark: Mark | None = None
+    sheet: Sheet | None = None
+    pages: tuple[int, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the reader gets it as an image."""
+        return self.kind in ("page", "sheet", "attachment")

@@ -91,9 +91,10 @@ def _learn(
 ) -> tuple[CodeBook, Numbers]:
     """Codes for given filters, and how many bits each line of the cells takes with them."""
     book = _book(filters, np.ones(LITERALS, np.int64), np.ones(DISTANCES, np.int64))
+    bits = np.zeros(len(filters), np.int64)
     for _ in range(_ROUNDS):
         literals, distances = np.ones(LITERALS, np.int64), np.ones(DISTANCES, np.int64)
-        bits = np.zeros(len(filters), np.int64)
+        bits[:] = 0
         deflater = PageDeflater(atlas, tier, book)
         for cells in pages:
             _count(deflater, cells, literals, distances, bits)

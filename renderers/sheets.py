@@ -13,9 +13,13 @@ Which sheet is best is asked of the reader's own price rule, never of a table.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
+from math import floor
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +27,7 @@ import numpy.typing as npt
 
 from optimem.errors import InputError
 from optimem.modes import Tier
+from optimem.values import Plan, Sheet
 
 MOST_PAGES = 24
 """On one sheet: by then every price rule has fallen as far as it does."""
@@ -64,50 +69,64 @@ class Reader(Protocol):
     def default(self) -> str | None: ...
     @property
     def limits(self) -> Mapping[str, int]: ...
+    def page_cost(self, tier: Tier) -> int: ...
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """A grid of pages on a canvas that one reader sees unscaled.
+class Group:
+    """Pages of a plan that are shown together, or one by itself.
 
     Attributes:
-        tier: the mode of its pages.
-        columns: pages side by side.
-        rows: pages above each other.
-        size: width and height of the canvas in pixels; what pages leave free is white.
-        level: the level of detail to ask the reader for, None for its only one.
-        tokens: what the reader bills for the whole sheet.
+        pages: their numbers, consecutive.
+        tier: where all of them stand.
+        sheet: how they stand in one image; None for a page by itself.
     """
 
+    pages: tuple[int, ...]
     tier: Tier
-    columns: int
-    rows: int
-    size: tuple[int, int]
-    level: str | None
-    tokens: int
+    sheet: Sheet | None = None
 
-    @property
-    def pages(self) -> int:
-        """How many pages it holds."""
-        return self.columns * self.rows
 
-    @property
-    def cost(self) -> Fraction:
-        """Tokens a page, exactly."""
-        return Fraction(self.tokens, self.pages)
+def plan_groups(reader: Reader, plan: Plan, least: int = 0) -> list[Group]:
+    """The pages that a plan shows, on sheets wherever that is cheaper.
 
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Left and top pixel of each page, in reading order.
+    A sheet takes consecutive pages of one mode, from the oldest on. As it follows from the
+    reader and the plan alone, it changes with the plan: at epochs.
 
-        What the canvas is larger than its pages stands between them, so that no reader
-        takes two pages' rows for one.
-        """
-        side = self.tier.side
-        across = (self.size[0] - self.columns * side) // max(1, self.columns - 1)
-        down = (self.size[1] - self.rows * side) // max(1, self.rows - 1)
-        for row in range(self.rows):
-            for column in range(self.columns):
-                yield column * (side + across), row * (side + down)
+    Args:
+        reader: whose prices count.
+        plan: what is shown.
+        least: tokens that all sheets together must save, or there are none.
+    """
+    shown = [(n, tier) for n, tier in enumerate(plan.tiers, plan.gone) if tier != Tier.FORGOTTEN]
+    alone = [Group((number,), tier) for number, tier in shown]
+    found: list[Group] = []
+    for tier, run in groupby(shown, key=lambda page: page[1]):
+        numbers = [number for number, _ in run]  # a forgotten page is older than all others
+        while numbers:
+            sheet = _cheaper_sheet(reader, tier, min(len(numbers), MOST_PAGES))
+            size = 1 if sheet is None else sheet.pages
+            found.append(Group(tuple(numbers[:size]), tier, sheet))
+            del numbers[:size]
+    sheets = [group.sheet for group in found if group.sheet is not None]
+    saved = sum(reader.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
+    return found if saved > least else alone
+
+
+def most_saved(reader: Reader, tier: Tier) -> int:
+    """The whole tokens that a page of a mode costs less on the best sheet than by itself."""
+    sheet = _cheaper_sheet(reader, tier, MOST_PAGES)
+    return 0 if sheet is None else floor(reader.page_cost(tier) - sheet.cost)
+
+
+@functools.lru_cache(maxsize=1024)
+def _cheaper_sheet(reader: Reader, tier: Tier, count: int) -> Sheet | None:
+    """A sheet of several pages for which a reader pays less than for each by itself."""
+    if not tier.is_mode or count < 2:
+        return None
+    sheet = best_sheet(reader, tier, count)
+    return sheet if sheet.pages > 1 and sheet.cost < reader.page_cost(tier) else None
 
 
 def best_sheet(reader: Reader, tier: Tier, count: int) -> Sheet:
@@ -136,6 +155,13 @@ def best_sheet(reader: Reader, tier: Tier, count: int) -> Sheet:
     most = min(sheet.cost for sheet in sheets) * (1 + WORTH)
     worthy = [sheet for sheet in sheets if sheet.cost <= most]
     return min(worthy, key=lambda s: (s.pages, max(s.size), s.cost, s.columns, s.level or ""))
+
+
+def sheet_key(sheet: Sheet, hashes: Sequence[str]) -> str:
+    """The name of a sheet's image in a store, from the hashes of its pages."""
+    width, height = sheet.size
+    pages = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    return f"sheet/{pages}/{sheet.tier.label}/{sheet.columns}x{sheet.rows}/{width}x{height}"
 
 
 def sheet_pixels(sheet: Sheet, pages: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

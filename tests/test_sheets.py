@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from optimem.errors import InputError
 from optimem.modes import MODES, Tier
 from optimem.readers import Profile, find_reader, reader_names
-from optimem.renderers.sheets import Sheet, best_sheet, sheet_pixels
+from optimem.renderers.sheets import best_sheet, sheet_pixels
+from optimem.values import Sheet
 
 readers = st.sampled_from(reader_names()).map(find_reader)
 tiers = st.sampled_from(MODES)

@@ -59,7 +59,7 @@ def anthropic_system(segments: Iterable[Segment]) -> Json:
 
 
 def _segment_block(segment: Segment, image: Image) -> dict[str, Any]:
-    if segment.kind not in ("page", "attachment"):
+    if not segment.is_image:
         return {"type": "text", "text": segment.text}
     media_type, data = image(segment)
     return {"type": "image", "source": _base64(media_type, data)}

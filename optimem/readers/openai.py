@@ -49,11 +49,11 @@ def openai_messages(
 
 
 def _block(segment: Segment, profile: Profile, image: Image) -> dict[str, Any]:
-    if segment.kind not in ("page", "attachment"):
+    if not segment.is_image:
         return {"type": "text", "text": segment.text}
     media_type, data = image(segment)
     url: dict[str, Any] = {"url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}
-    detail = profile.modes.get(segment.tier)
+    detail = segment.sheet.level if segment.sheet else profile.modes.get(segment.tier)
     if detail is not None and profile.provider == "openai":
         url["detail"] = detail
     return {"type": "image_url", "image_url": url}
