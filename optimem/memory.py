@@ -36,6 +36,7 @@ from optimem.renderers.layout import PageStyle
 from optimem.settings import settle
 from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
+from optimem.telemetry import ids, traced
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
 from optimem.values import Entry, Json, Page, Scope, Turn
@@ -168,6 +169,7 @@ class Memory:
         turn = parse(message, id=id, time=time, default_id=uuid.uuid4().hex)
         return self.extend([turn])[0]
 
+    @traced("create_memory", ids)
     def extend(self, messages: Iterable[object]) -> list[str]:
         """Add several turns, all or none; returns their ids. See `append`."""
         turns = [parse(message, default_id=uuid.uuid4().hex) for message in messages]
@@ -192,6 +194,7 @@ class Memory:
 
     # Contexts out
 
+    @traced("context", lambda context: {"gen_ai.usage.input_tokens": context.tokens})
     def context(
         self,
         reader: str | Profile | VisionReader,
@@ -224,6 +227,11 @@ class Memory:
 
     # Recall
 
+    @traced(
+        "search_memory",
+        lambda found: ids([recalled.id for recalled in found]),
+        lambda found: {"gen_ai.memory.records": [recalled.text for recalled in found]},
+    )
     def recall(self, query: str, limit: int = 5) -> list[Recalled]:
         """The turns that answer a question or hold an exact string, best first.
 
@@ -274,6 +282,7 @@ class Memory:
 
     # Changing the past
 
+    @traced("delete_memory", lambda receipt: {"gen_ai.memory.record.count": receipt.turns})
     def forget(
         self,
         turns: Sequence[str] = (),
@@ -306,6 +315,7 @@ class Memory:
         """
         return self._past.traces(text)
 
+    @traced("delete_memory")
     def rewind(self, to: str) -> None:
         """Drop every turn behind this one; raises NotFoundError."""
         with self._lock:
@@ -313,6 +323,7 @@ class Memory:
             self._ledger.sync()
             self._past.rewind(to)
 
+    @traced("create_memory_store")
     def fork(self, session: str) -> Memory:
         """A copy of this session under another name; raises ConflictError if it has turns."""
         with self._lock:

@@ -37,7 +37,7 @@ class RedisPages(RedisKeys):
         pages, cipher = self._keys(scope)[4], self._cipher(scope)
         if stop is None:
             (fields,) = yield [("HLEN", pages)]
-            stop = fields // 2
+            stop = int(fields) // 2
         numbers = range(start, stop)
         if not numbers:
             return []
