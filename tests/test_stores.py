@@ -340,6 +340,19 @@ def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:
     assert store.state(MINE).generation == 0
 
 
+def test_blobs_are_listed_by_name(store: Store) -> None:
+    assert store.blob_names(MINE) == []
+    fill(store, MINE, "one")
+    names = {"b", *HOSTILE[1:]}
+    for name in names:
+        store.put_blob(MINE, name, b"bytes")
+    assert store.blob_names(MINE) == sorted(names)
+    store.drop_blobs(MINE, names)
+    assert store.blob_names(MINE) == []
+    store.put_blob(MINE, "b", b"bytes")
+    assert store.blob_names(MINE) == ["b"]
+
+
 def test_a_session_that_has_grown_is_not_dropped_unseen(store: Store) -> None:
     fill(store, MINE, "one", "two")
     assert store.drop(MINE, 1) == 0

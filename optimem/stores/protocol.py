@@ -220,6 +220,10 @@ class Store(Protocol):
         """
         ...
 
+    def blob_names(self, scope: Scope) -> list[str]:
+        """The keys under which bytes are kept, in alphabetical order."""
+        ...
+
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
         """Remove bytes that are no longer shown."""
         ...

@@ -86,9 +86,10 @@ class RedisPages(RedisKeys):
     def put_blob(self, scope: Scope, key: str, value: bytes) -> Steps[bytes]:
         name = self._blob_key(scope, key)
         sealed = self._cipher(scope).seal(codec.seal_blob(value), name.encode())
+        readable_name = self._cipher(scope).seal(codec.encode_name(key), b"blob name")
         damaged = b""
         while True:
-            values = (sealed, milliseconds(self._life.blob), damaged)
+            values = (sealed, milliseconds(self._life.blob), damaged, readable_name)
             (there,) = yield [self._call(PUT_BLOB, scope, values, [name])]
             if there is None:
                 return value
@@ -96,6 +97,19 @@ class RedisPages(RedisKeys):
             if kept is not None:
                 return kept
             damaged = there
+
+    def blob_names(self, scope: Scope) -> Steps[list[str]]:
+        cipher = self._cipher(scope)
+        (found,) = yield [("HGETALL", self._keys(scope)[8])]
+        if not found:
+            return []
+        there = yield [("EXISTS", key) for key in found]  # others were evicted or have expired
+        names = [
+            value.partition(b":")[2]
+            for value, count in zip(found.values(), there, strict=True)
+            if count
+        ]
+        return sorted(codec.decode_name(cipher.open(name, b"blob name")) for name in names if name)
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> Steps[None]:
         names = [self._blob_key(scope, key) for key in keys]

@@ -178,7 +178,9 @@ for n = 0, redis.call('HLEN', pages) / 2 - 1 do
   size = size + redis.call('HSTRLEN', pages, 'b' .. n)
 end
 local stored = 0
-for _, value in ipairs(redis.call('HVALS', blobs)) do stored = stored + value end
+for _, value in ipairs(redis.call('HVALS', blobs)) do
+  stored = stored + tonumber(string.match(value, '^%d+'))
+end
 return {number(meta, 'bytes'), size, stored}
 """)
 

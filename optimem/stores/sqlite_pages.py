@@ -118,8 +118,18 @@ class SQLitePages(SQLiteSessions):
             if kept is not None:
                 return kept
             made = (session, name, cipher.seal(codec.seal_blob(value), name))
-            db.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", made)
+            readable_name = cipher.seal(codec.encode_name(key), b"blob name")
+            db.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", (*made, readable_name))
             return value
+
+    def blob_names(self, scope: Scope) -> list[str]:
+        cipher = self._cipher(scope)
+        rows = self._database.rows(
+            "SELECT name FROM blob WHERE session ="
+            " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND name != x''",
+            self._names(scope),
+        )
+        return sorted(codec.decode_name(cipher.open(name, b"blob name")) for (name,) in rows)
 
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
         with self._database.write() as db:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4F70744D  # "OptM"
-VERSION = 2
+VERSION = 3
 
 # Derived data first written by version 1 as text: today's values may be encrypted.
 _PLAN = """
@@ -15,7 +15,7 @@ CREATE TABLE plan (
 _BLOB = """
 CREATE TABLE blob (
     session INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (session, key)) WITHOUT ROWID"""
+    name BLOB NOT NULL DEFAULT x'', PRIMARY KEY (session, key)) WITHOUT ROWID"""
 # A session's dictionaries: one compresses new turns, others are there until no turn needs them.
 _DICTIONARY = """
 CREATE TABLE dictionary (
@@ -57,7 +57,7 @@ INSERT INTO plan SELECT session, CAST(name AS BLOB), CAST(body AS BLOB) FROM pla
 DROP TABLE plan_1;
 ALTER TABLE blob RENAME TO blob_1;
 {_BLOB};
-INSERT INTO blob SELECT session, CAST(key AS BLOB), value FROM blob_1;
+INSERT INTO blob SELECT session, CAST(key AS BLOB), value, CAST(key AS BLOB) FROM blob_1;
 DROP TABLE blob_1;
 UPDATE session SET settings = CAST(settings AS BLOB);
 ALTER TABLE session ADD COLUMN dictionary INTEGER NOT NULL DEFAULT 0;
@@ -65,6 +65,7 @@ ALTER TABLE session ADD COLUMN sampled INTEGER NOT NULL DEFAULT 0;
 {_DICTIONARY};
 {_MARK};
 """
+_FROM_2 = "ALTER TABLE blob ADD COLUMN name BLOB NOT NULL DEFAULT x''"
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -75,7 +76,7 @@ def version(db: sqlite3.Connection) -> int:
 
 def create(db: sqlite3.Connection) -> None:
     """Make what is missing, within a transaction."""
-    steps = {0: _TABLES, 1: _FROM_1}.get(version(db), "")
+    steps = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}.get(version(db), "")
     for statement in steps.split(";\n"):
         if statement.strip():
             db.execute(statement)
