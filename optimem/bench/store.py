@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raw = _raw_redis(url) if home == "redis" else _raw_sqlite(Path(folder), home)
             results[home] = found = _appends(url, raw)
             checks.append(Check(f"{home}: append beside raw", found["ratio"], "<=", 2, "x p50"))
-        for home in homes.keys() - {"sqlite full"}:
+        for home in [home for home in homes if home != "sqlite full"]:
             found = results[home]
             found.update(_long_session(homes[home], turns))
             rankings.append(found.pop("ranking"))
