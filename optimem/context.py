@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+from optimem import fidelity
 from optimem.attachments import faded_size
 from optimem.errors import BudgetError, InputError
 from optimem.ledger import Ledger
@@ -284,7 +285,15 @@ class ContextBuilder:
             marker=self._note(profile, marker).tokens,
             budget=budget,
             gone=gone,
+            fidelity=self._fidelity(profile),
         )
+
+    def _fidelity(self, profile: Profile) -> dict[Tier, float]:
+        """What was measured of readers that run here."""
+        if profile.counter is None:
+            return {}
+        found = fidelity.stored(self._store, self._scope, profile.name)
+        return {tier: each.share for tier, each in found.items()}
 
     def _plan(self, profile: Profile, situation: Situation, past: Plan | None) -> Plan:
         """What the policy makes of a situation, with the prices that pages have on sheets.

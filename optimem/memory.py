@@ -22,10 +22,12 @@ from typing import Any
 
 from optimem.context import Context, ContextBuilder, VisionReader
 from optimem.dictionaries import Dictionaries
-from optimem.errors import NotFoundError
+from optimem.errors import InputError, NotFoundError
+from optimem.fidelity import Fidelity, ReadsPages, keep, measure, sampled
 from optimem.images import Images
 from optimem.ledger import Ledger, turn_facts
 from optimem.messages import parse
+from optimem.modes import Tier
 from optimem.page_search import PageSearch
 from optimem.past import Past, Receipt
 from optimem.policies import Epochs, Policy
@@ -351,6 +353,33 @@ class Memory:
                 bytes=self.store.size(self.scope),
                 counter=self._counter.name,
             )
+
+    def fidelity(
+        self, reader: ReadsPages, tiers: Iterable[Tier] | None = None, *, pages: int = 4
+    ) -> dict[Tier, Fidelity]:
+        """What a reader still reads in each mode, measured on pages of this session.
+
+        Policies are then given it (`Situation.fidelity`), in every process that shares the
+        session, until turns are forgotten or it is measured again.
+
+        Args:
+            reader: a model that runs here (`optimem.vision.LocalReader`).
+            tiers: the modes to measure; all that it reads by default.
+            pages: how many pages it is to read in each, spread over the session.
+
+        Raises:
+            InputError: there is nothing to read, or the reader does not read a mode.
+        """
+        with self._lock:
+            self._ledger.sync()
+            numbers = sampled(len(self._ledger.pages), pages)
+            shown = [self.page(number) for number in numbers]
+        if not shown:
+            raise InputError("fidelity is measured on sealed pages: there are none, so flush()")
+        wanted = list(reader.profile.modes if tiers is None else tiers)
+        found = measure(reader, shown, wanted, self._settings.style)
+        keep(self.store, self.scope, reader.profile.name, found)
+        return found
 
     def page(self, number: int) -> Page:
         """A sealed page; raises NotFoundError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from optimem.modes import Tier
@@ -83,6 +83,8 @@ class Situation:
         marker: tokens of the note that says how much is forgotten.
         budget: the most tokens that the context may have; None for no limit.
         gone: how many pages were forgotten by the past plan, and stay so.
+        fidelity: the share of characters that the reader still reads in each mode, from 0 to
+            1, as `Memory.fidelity` has measured it; empty before that.
     """
 
     pages: Sequence[Candidate]
@@ -95,6 +97,7 @@ class Situation:
     marker: int = 0
     budget: int | None = None
     gone: int = 0
+    fidelity: Mapping[Tier, float] = field(default_factory=dict)
 
     def frontier(self, plan: Plan) -> Frontier:
         """The frontier that a plan of this situation stands at."""

@@ -56,7 +56,7 @@ class TokensOnce:
 
         Args:
             pictures: what is to be shown.
-            wanted: asked before anything is encoded.
+            wanted: asked before anything is encoded or left to workers.
 
         Returns:
             None when they are not all there and are no longer wanted.
@@ -66,11 +66,10 @@ class TokensOnce:
         self.reader.work["at hand"] += len(found)
         found |= self._look(by_key.keys() - found.keys())
         missing = {key: p for key, p in by_key.items() if key not in found}
-        if missing:
-            if not wanted():
-                return None
-            found |= self._make(missing)
-        self._at_hand = found
+        made = self._make(missing, wanted)
+        if made is None:
+            return None
+        self._at_hand = found = found | made
         return [found[self.reader.key(p.name, p.tier)] for p in pictures]
 
     def queue(self, pictures: Iterable[Picture]) -> None:
@@ -99,7 +98,9 @@ class TokensOnce:
                 self.reader.work["stored"] += 1
         return found
 
-    def _make(self, missing: Mapping[TokenKey, Picture]) -> dict[TokenKey, Tensor]:
+    def _make(
+        self, missing: Mapping[TokenKey, Picture], wanted: Callable[[], bool]
+    ) -> dict[TokenKey, Tensor] | None:
         """Encode what nobody else does, and wait for the rest.
 
         With workers, all is left to them as long as some of it keeps coming.
@@ -107,28 +108,39 @@ class TokensOnce:
         left = dict(missing)
         found: dict[TokenKey, Tensor] = {}
         patience = self.reader.patience
-        if patience:
-            self.queue(left.values())
         heard, pause = time.monotonic(), _FIRST_LOOK
         while left:
+            if not wanted():  # others may have made these, moved on and dropped them meanwhile
+                return None
+            if patience:
+                self.queue(left.values())
+            made = self._look(left)
             if time.monotonic() - heard >= patience:
-                found |= self._encode_claimed(left)
-            new = self._look(left.keys() - found.keys())
-            found |= new
-            if len(found) > len(missing) - len(left):
+                rest = {key: p for key, p in left.items() if key not in made}
+                made |= self._encode_claimed(rest, wanted)
+            found |= made
+            left = {key: p for key, p in left.items() if key not in made}
+            if made:
                 heard, pause = time.monotonic(), _FIRST_LOOK
-            left = {key: p for key, p in missing.items() if key not in found}
-            if left:
+            elif left:
                 time.sleep(pause)
                 pause = min(2 * pause, _LAST_LOOK)
         return found
 
-    def _encode_claimed(self, pictures: Mapping[TokenKey, Picture]) -> dict[TokenKey, Tensor]:
-        """Those that nobody else has claimed: encoded, a batch at a time, and stored."""
+    def _encode_claimed(
+        self, pictures: Mapping[TokenKey, Picture], wanted: Callable[[], bool]
+    ) -> dict[TokenKey, Tensor]:
+        """Those that nobody else has claimed: encoded, a batch at a time, and stored.
+
+        What a plan shows is dropped with that plan alone. So whatever is not stored once it is
+        claimed, and is still wanted after that, has not been encoded before.
+        """
         found: dict[TokenKey, Tensor] = {}
         with self._claimed(pictures) as mine:
             found |= self._look(mine)  # another may have stored them just before
             missing = {key: pictures[key] for key in pictures if key in mine and key not in found}
+            if not missing or not wanted():
+                return found
             for key, tokens in self.reader.encode(missing):
                 # Through its stored bytes: every process gives its model the same values.
                 data = self.store.put_blob(self.scope, str(key), pack(tokens, key))
@@ -141,7 +153,10 @@ class TokensOnce:
         by_name = {str(key): key for key in keys}
         lease = self.reader.lease
         claim, scope, holder = self.store.jobs.claim, self.scope, self._holder
-        names = sorted(claim(scope, list(by_name), holder, lease))
+        names = sorted(claim(scope, list(by_name), holder, lease)) if by_name else []
+        if not names:
+            yield set()
+            return
         with renewed(lambda: claim(scope, names, holder, lease), lease):
             try:
                 yield {by_name[name] for name in names}
