@@ -350,6 +350,33 @@ def test_misses_are_encoded_a_batch_at_a_time(
     assert len(sizes) == -(-len(pages) // batch)
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_compiled_encoder_gives_the_same_tokens(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as for a GPU, but run as it is: compiling for a CPU takes minutes."""
+
+    def trace(module: Any, **options: Any) -> None:
+        assert options["dynamic"] is False
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
+
+    folder = str(folders["deepseek-ocr"])
+    plain = LocalReader.load(folder, device="cpu", batch=4)
+    monkeypatch.setattr(torch.nn.Module, "compile", trace)
+    compiled = LocalReader.load(folder, device="cpu", batch=4, compile=True)
+    calls = recorded(monkeypatch, type(compiled.encoder), "encode")
+    with Memory.open("memory://") as memory:
+        fill(memory, 0, 60)
+        pages = [memory.page(number) for number in range(3)]
+    pictures = {plain.key(p.hash, Tier.TINY): plain.picture(p, Tier.TINY) for p in pages}
+    fast = dict(compiled.encode(pictures))
+    assert [len(views[0]) for _, views, _ in calls] == [4]  # filled up: few shapes to compile
+    assert compiled.weights == plain.weights and compiled.work["encoded"] == 3
+    for key, tokens in plain.encode(pictures):
+        assert torch.allclose(fast[key], tokens, atol=1e-5)
+
+
 def test_a_hosted_reader_has_no_model_inputs() -> None:
     with Memory.open("memory://") as memory:
         fill(memory, 0, 2)

@@ -4,7 +4,8 @@
     optimem bench encode --size full --batch 16 --modes tiny base
 
 Weights are random: speed does not depend on them. The ceiling is one large matrix product in
-the same data type, timed in the same run.
+the same data type, timed in the same run. The plain loop encodes one page at a time, as
+DeepSeek-OCR's own code does; on a GPU, batches are also run compiled, with CUDA graphs.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def main() -> None:
     if not has_gpu:
         results["note"] = "no GPU here: the bounds are for one of the H200 class"
     for label in options.modes:
-        found = _measure(encoder, Tier.parse(label), options.batch, options.seconds, ceiling)
+        found = _measure(encoder, Tier.parse(label), options, ceiling)
         results[label] = found
         print(
             f"{label}: {found['pages_per_second']} pages/s in batches of {options.batch},"
@@ -91,6 +92,12 @@ def _options(arguments: Sequence[str], has_gpu: bool) -> argparse.Namespace:
     )
     parser.add_argument("--size", choices=("small", "full"), default="full" if has_gpu else "small")
     parser.add_argument("--batch", type=int, default=16 if has_gpu else 4, help="pages at once")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=has_gpu,
+        help="batches compiled too (on a CPU minutes for each mode)",
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="shortest time of a measurement")
     modes = [tier.label for tier in (Tier.TINY, Tier.SMALL, Tier.BASE, Tier.LARGE, Tier.GUNDAM)]
     parser.add_argument("--modes", nargs="+", choices=modes, default=["tiny", "small", "base"])
@@ -116,7 +123,7 @@ def _encoder(size: str, device: str) -> DeepseekOcr:
 
 
 def _measure(
-    encoder: DeepseekOcr, tier: Tier, batch: int, seconds: float, ceiling: float
+    encoder: DeepseekOcr, tier: Tier, options: argparse.Namespace, ceiling: float
 ) -> dict[str, float]:
     """Pages a second in batches and one at a time, and the share of the ceiling."""
     import torch
@@ -125,21 +132,37 @@ def _measure(
 
     pages = [torch.randint(0, 256, (1, view.side, view.side)) for view in encoder.views(tier)]
     one = [page[None].to(torch.uint8) for page in pages]  # (1, 1, side, side) for each view
-    many = [page.expand(batch, -1, -1, -1).contiguous() for page in one]
+    many = [page.expand(options.batch, -1, -1, -1).contiguous() for page in one]
+    found: dict[str, float] = {}
     with torch.inference_mode():
         # Fused attention is not counted everywhere; written out, it has the same products.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             encoder.encode(one, tier)
-        in_batches = batch / _seconds(lambda: encoder.encode(many, tier), seconds)
-        alone = 1 / _seconds(lambda: encoder.encode(one, tier), seconds)
+        alone = 1 / _seconds(lambda: encoder.encode(one, tier), options.seconds)
+    best = options.batch / _seconds(lambda: encoder.run(many, tier), options.seconds)
+    if options.compile:
+        found["eager_pages_per_second"] = round(best, 3)
+        best = max(best, _compiled(encoder, many, tier, options.seconds))
     tera = counter.get_total_flops() / 1e12
     return {
-        "pages_per_second": round(in_batches, 3),
+        "pages_per_second": round(best, 3),
         "loop_pages_per_second": round(alone, 3),
-        "times_the_loop": round(in_batches / alone, 2),
+        "times_the_loop": round(best / alone, 2),
         "tflop_a_page": round(tera, 4),
-        "ceiling_percent": round(100 * in_batches * tera / ceiling, 1),
+        "ceiling_percent": round(100 * best * tera / ceiling, 1),
+        **found,
     }
+
+
+def _compiled(encoder: DeepseekOcr, pages: list[Tensor], tier: Tier, seconds: float) -> float:
+    """Pages a second once compiled; the encoder itself stays as it is."""
+    from copy import deepcopy
+
+    copied = type(encoder)(deepcopy(encoder.model))
+    copied.compile()
+    for _ in range(3):  # compiles, records graphs, and runs them for the first time
+        copied.run(pages, tier)
+    return len(pages[0]) / _seconds(lambda: copied.run(pages, tier), seconds)
 
 
 def _ceiling(device: Any, dtype: Any, seconds: float) -> float:
@@ -187,7 +210,12 @@ def _kept(encoder: DeepseekOcr) -> dict[str, dict[str, float]]:
         data = pack(tokens, key)
         wrong = unpack(data, key, (planes, count, width)).float() - tokens
         error = 100 * float(wrong.norm() / tokens.norm())
-        found[precision] = {"bytes": len(data), "error_percent": round(error, 3)}
+        worst = 100 * float((wrong.abs().amax(-1) / tokens.abs().amax(-1)).max())
+        found[precision] = {
+            "bytes": len(data),
+            "error_percent": round(error, 3),
+            "worst_percent": round(worst, 4),
+        }
         print(f"{precision}: {len(data):,} bytes for a Base page, {error:.2g} % off")
     return found
 
@@ -196,7 +224,11 @@ def _checks(results: dict[str, Any]) -> list[Check]:
     """The issue's bounds, as far as their modes were measured."""
     kept = results["kept"]
     share = round(100 * kept["int8"]["bytes"] / kept["bf16"]["bytes"], 2)
-    checks = [Check("int8 beside bf16", share, "<=", 51, "% of the bytes")]
+    worst = kept["int8"]["worst_percent"]
+    checks = [
+        Check("int8 beside bf16", share, "<=", 51, "% of the bytes"),
+        Check("int8, worst value", worst, "<=", 0.3938, "% of its token's largest"),
+    ]
     for label, bound in (("base", 2.0), ("tiny", 5.0)):
         if label in results:
             times = results[label]["times_the_loop"]

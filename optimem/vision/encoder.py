@@ -58,6 +58,25 @@ class Encoder(ABC):
             models add to the decoder's first layers at the same places are further planes.
         """
 
+    def run(self, views: Sequence[Tensor], tier: Tier) -> Tensor:
+        """`encode` for use: without gradients, and wholly on the model's device.
+
+        Models make index tensors on the way, by default on the CPU: a GPU has to wait for each
+        of them, and CUDA graphs cannot hold them.
+        """
+        with torch.inference_mode(), torch.device(self.model.device):
+            if self.model.device.type == "cuda":  # what the last run's graphs gave is used no more
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            return self.encode(views, tier)
+
+    def compile(self) -> None:
+        """Have the tower that makes vision tokens compiled, on a GPU with CUDA graphs.
+
+        Each mode and number of pages is compiled when it first comes, which takes minutes.
+        """
+        mode = "reduce-overhead" if self.model.device.type == "cuda" else "default"
+        self.model.get_encoder(modality="image").compile(mode=mode, dynamic=False)
+
     def views(self, tier: Tier) -> tuple[Tier, ...]:
         """The sizes in which a page is drawn for a mode: its own, or those of tiles and view."""
         return (tier,)
