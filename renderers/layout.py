@@ -23,7 +23,7 @@ from optimem.renderers.flow import flow_turn
 from optimem.renderers.normal import FlowStyle
 from optimem.values import SPLIT, Entry, Mark, Page, Role, Span
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 LONGEST_UNBROKEN = 24
 """A word reaching further back than this from a row's end is split there."""
 

@@ -5,8 +5,9 @@ back gives exactly that. In order:
 
 1. Terminal codes go; CR LF and CR become LF; characters are composed (NFC), but for runs of
    100 and more combining marks.
-2. A text that is JSON as a whole loses the blanks between its tokens. Nothing else of it
-   changes: keys, numbers and strings stand as they were written.
+2. A text that is JSON as a whole loses the blanks between its tokens, and so do objects
+   that stand in it on lines of their own, between brackets that are lines of their own.
+   Nothing else of them changes: keys, numbers and strings stand as they were written.
 3. Tabs become spaces to columns of 4; other control characters become their pictures.
 4. A long run of data (base64, hex, minified code) becomes one NUL, which a text can no
    longer hold, and its size and digest are named beside the text.
@@ -56,6 +57,7 @@ _ANSI = re.compile(
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code != 0x0A} | {0x7F: 0x2421}
 _JSON_PIECES = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\n]+')
+_OPENING = re.compile(r"^([ \t]*)([{\[])$", re.MULTILINE)
 _BLANKS = re.compile(r" {2,}")
 _GAP = re.compile(r"(?<! ) {2,}(?=[^ ])")
 _NO_COLUMNS: frozenset[int] = frozenset()
@@ -105,6 +107,8 @@ def reflow(text: str, flow: FlowStyle = "auto") -> Normal:
     if json_text is not None:
         lines, data = _without_data([_pictured(json_text)])
         return Normal(lines[0], data)
+    if flow != "lines" and ("{\n" in text or "[\n" in text):
+        text = _minified_blocks(text)
     lines = [line.rstrip(" ") for line in _pictured(text).split("\n")]
     lines, data = _without_data(_without_empty_ends(lines))
     kept = _kept_lines(lines, flow)
@@ -141,6 +145,37 @@ def _minified_json(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     return "".join(_JSON_PIECES.findall(text))
+
+
+def _minified_blocks(text: str) -> str:
+    """A text in which pretty-printed JSON objects are a line each; lists of them as well."""
+    pieces: list[str] = []
+    absent: set[str] = set()  # ends that no later block can have
+    taken = seen = 0
+    for opening in _OPENING.finditer(text):
+        end = "\n" + opening[1] + ("}" if opening[2] == "{" else "]")
+        if opening.start() < seen or end in absent:
+            continue
+        stop = _line_end(text, end, opening.end())
+        if stop < 0:
+            absent.add(end)
+            continue
+        seen = stop  # whatever it was, nothing within is tried again
+        block = text[opening.start() : stop]
+        minified = _minified_json(block) if '":' in block else None
+        if minified is not None:
+            pieces += text[taken : opening.start()], opening[1], minified
+            taken = stop
+    return "".join((*pieces, text[taken:]))
+
+
+def _line_end(text: str, end: str, start: int) -> int:
+    """Where a line that is `end` ends, from an index on; -1 without one."""
+    while (at := text.find(end, start)) >= 0:
+        start = at + len(end)
+        if start == len(text) or text[start] == "\n":
+            return start
+    return -1
 
 
 def _pictured(text: str) -> str:

@@ -64,6 +64,46 @@ def test_json_loses_the_blanks_between_its_tokens_and_nothing_else() -> None:
     assert normalise("[" * 100_000 + "]").text == "[" * 100_000 + "]"
 
 
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ('Got:\n{\n  "a": [1,  2],\n  "b c": 1.50\n}\ndone', 'Got:\n{"a":[1,2],"b c":1.50}\ndone'),
+        ('Got:\n  [\n    {"a": 1}\n  ]', 'Got:\n  [{"a":1}]'),
+        ('Two:\n{\n"a": 1\n}\n{\n"b": 2\n}', 'Two:\n{"a":1}\n{"b":2}'),
+        ('Two:\r\n{\r\n\t"a": 1\r\n}', 'Two:\n{"a":1}'),
+        # What is no object, or does not parse, keeps its lines.
+        ("List:\n[\n1,\n2\n]", "List:\n[\n1,\n2\n]"),
+        ('Code:\n{\n"a": 1,\n}\nend', 'Code:\n{\n"a": 1,\n}\nend'),
+        ('Code:\n{\n"a": 1\n},\nend', 'Code:\n{\n"a": 1\n},\nend'),
+        ('Code:\n{\n"a": 1', 'Code:\n{\n"a": 1'),
+    ],
+)
+def test_json_objects_between_other_lines_are_minified(text: str, normal: str) -> None:
+    assert normalise(text).text == normal
+    assert normalise(text, "lines").text.count("\n") == text.count("\n")
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text()), min_size=1),
+    st.integers(1, 8),
+)
+def test_a_block_of_json_means_the_same(value: dict[str, object], indent: int) -> None:
+    block = json.dumps(value, indent=indent)
+    before, shown, after = normalise(f"before\n{block}\nafter").text.split("\n")
+    assert (before, after) == ("before", "after")
+    if DATA not in shown:
+        assert json.loads(shown) == value
+
+
+@pytest.mark.parametrize("text", ["{\n", "[\n", '{\n"a":\n', "[\n},\n", " {\n  {\n }\n"])
+def test_brackets_without_end_take_no_longer_than_other_text(text: str) -> None:
+    begun = time.process_time()
+    normalise(text * (400_000 // len(text)))
+    rising = "\n".join(" " * depth + "{" for depth in range(900))
+    normalise(rising + "\n" + '"a":\n' * 1000)
+    assert time.process_time() - begun < 5
+
+
 @given(st.recursive(st.none() | st.floats(allow_nan=False) | st.text(), st.lists))
 def test_minified_json_means_the_same(value: object) -> None:
     normal = normalise(json.dumps([value], indent=3))
