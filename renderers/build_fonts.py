@@ -75,7 +75,7 @@ SKINS: Ranges = ((0x1F3FB, 0x1F3FF),)  # they colour the emoji before them
 # stems on whole pixels. What was compared, glyph by glyph, is in docs/LOG.md.
 TINY = (4, 8)
 TINY_SNAPPED = "123456789@DHObinoru,:]{|"
-DEJAVU: dict[Cell, str] = {(5, 10): "u(", TINY: "#234679@Oi,:]{"}
+DEJAVU: dict[Cell, str] = {(5, 10): "u(G6", TINY: "#234679@Oi,:]{"}
 
 # A few they read well only when hinted by hand: the first row of a cell with ink, and the ink.
 BY_HAND: dict[Cell, dict[str, tuple[int, tuple[tuple[int, ...], ...]]]] = {

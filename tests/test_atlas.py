@@ -34,7 +34,7 @@ GOLDEN = {
     "base native": "cebfb80fd7bfe4d7",
     "px896 native": "50e92d2c93a5b2a6",
     "px768 native": "605e48157ac5c07b",
-    "small native": "afb8b23f90d74834",
+    "small native": "4a1ea9939cedc06d",
     "tiny native": "a7ab70ef45f587ee",
     "gundam area": "517ed277614444c2",
     "large area": "517ed277614444c2",
