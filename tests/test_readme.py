@@ -47,7 +47,8 @@ def checks_table() -> str:
         for check in report.get("checks", ()):
             aim = f"{'≤' if check['op'] == '<=' else '≥'} {check['bound']:g}"
             value = "not run" if check["value"] is None else f"{check['value']:g} {check['unit']}"
-            verdict = "holds" if check["holds"] else "**missed**"
+            missed = "open" if check["value"] is None else "**missed**"
+            verdict = "holds" if check["holds"] else missed
             lines.append(f"| {path.stem} | {check['name']} | {value} | {aim} | {verdict} |")
     return "\n".join(lines) + "\n"
 
