@@ -149,6 +149,19 @@ def test_a_key_too_few_or_too_many_is_named(tmp_path: Path) -> None:
         LocalReader.load(str(tmp_path))
 
 
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    """Its ids would mean other words, or none."""
+    vision_models.save_checkpoint("deepseek-ocr", tmp_path)
+    path = tmp_path / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"].append(
+        dict(tokenizer["added_tokens"][0], id=320, content="<one more>")
+    )
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(ReaderError, match="tokenizer has 321 tokens and its model 320"):
+        LocalReader.load(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

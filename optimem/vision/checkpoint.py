@@ -138,6 +138,12 @@ def load_checkpoint(name_or_path: str, device: str | None, dtype: Any) -> Checkp
         )
     tokenizer = _load_tokenizer(folder)
     model = _load_model(family, folder, config, dtype)
+    words = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > words:
+        raise ReaderError(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens and its model {words}: they are"
+            " of different models"
+        )
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frames = family.frames or find_frames(tokenizer)
     return Checkpoint(folder.name, family.encoder(model), tokenizer, frames)
