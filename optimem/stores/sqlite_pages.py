@@ -10,6 +10,8 @@ from optimem.stores.cipher import Cipher
 from optimem.stores.sqlite_sessions import SQLiteSessions
 from optimem.values import Page, PageFacts, Plan, Scope
 
+_NO_END = 1 << 62
+
 
 class SQLitePages(SQLiteSessions):
     """The verbs of the Store protocol for pages, plans and blobs."""
@@ -44,12 +46,12 @@ class SQLitePages(SQLiteSessions):
         return codec.decode_page(cipher.open(rows[0][0], b"page"), number) if rows else None
 
     def page_facts(self, scope: Scope, start: int = 0, stop: int | None = None) -> list[PageFacts]:
-        last = -1 if stop is None else stop
+        last = _NO_END if stop is None else stop
         rows = self._database.rows(
             "SELECT number, facts FROM page WHERE session ="
             " (SELECT id FROM session WHERE namespace = ? AND name = ?)"
-            " AND number >= ? AND (? < 0 OR number < ?) ORDER BY number",
-            (*self._names(scope), start, last, last),
+            " AND number >= ? AND number < ? ORDER BY number",
+            (*self._names(scope), start, last),
         )
         cipher = self._cipher(scope)
         return [
