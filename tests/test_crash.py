@@ -302,23 +302,37 @@ def move_slot(nodes: list[servers.Server], slot: int, target: servers.Server) ->
 
 @pytest.mark.timeout(180)
 def test_a_moving_slot_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with servers.cluster(tmp_path) as (url, nodes):
+    crowd_while_a_slot_moves(tmp_path, writers=3, turns=60, readers=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_sixteen_writers_while_a_slot_moves(tmp_path: Path) -> None:
+    crowd_while_a_slot_moves(tmp_path, writers=16, turns=5 * ROUNDS, readers=4)
+
+
+def crowd_while_a_slot_moves(folder: Path, writers: int, turns: int, readers: int) -> None:
+    with servers.cluster(folder) as (url, nodes):
         slot = slot_of(nodes[0])
         primaries = [node for node in nodes if "role:master" in node.ask("INFO", "replication")]
         stop = threading.Event()
+        moves = 0
 
         def wander() -> None:
+            nonlocal moves
             while not stop.wait(0.3):
                 here = slot_owner(nodes, slot)
                 move_slot(nodes, slot, next(node for node in primaries if node is not here))
+                moves += 1
 
         moving = threading.Thread(target=wander)
         moving.start()
         try:
-            crowd(url, writers=3, turns=60, readers=1)
+            crowd(url, writers, turns, readers, patience=60)
         finally:
             stop.set()
             moving.join()
+        assert moves
 
 
 @pytest.mark.timeout(180)
@@ -326,7 +340,22 @@ def test_a_moving_slot_loses_and_doubles_nothing(tmp_path: Path) -> None:
 def test_a_failover_in_a_cluster_doubles_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], wait: int
 ) -> None:
-    with servers.cluster(tmp_path) as (url, nodes):
+    fail_over_in_a_cluster(tmp_path, capsys, wait, writers=3, turns=150)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("wait", [0, 1])
+def test_sixteen_writers_while_a_primary_fails_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wait: int
+) -> None:
+    fail_over_in_a_cluster(tmp_path, capsys, wait, writers=16, turns=5 * ROUNDS)
+
+
+def fail_over_in_a_cluster(
+    folder: Path, capsys: pytest.CaptureFixture[str], wait: int, writers: int, turns: int
+) -> None:
+    with servers.cluster(folder) as (url, nodes):
         slot = slot_of(nodes[0])
         killed = slot_owner(nodes, slot)
 
@@ -335,7 +364,7 @@ def test_a_failover_in_a_cluster_doubles_nothing(
             servers.wait_until(lambda: slot_owner(nodes, slot) is not killed, "the replica")
             killed.start()  # as the replica of its replica
 
-        lost = fail_over(f"{url}?wait={wait}" if wait else url, fail)
+        lost = fail_over(f"{url}?wait={wait}" if wait else url, fail, writers, turns)
     with capsys.disabled():
         print(f"\ncluster failover, WAIT {wait}: {lost} acknowledged turns lost")
     assert not (wait and lost)
@@ -362,21 +391,22 @@ def test_a_failover_by_sentinel_doubles_nothing(
     assert not (wait and lost)
 
 
-def fail_over(url: str, fail: Callable[[], None]) -> int:
-    """Let the primary fail under three writers; returns how many acknowledged turns are lost.
+def fail_over(url: str, fail: Callable[[], None], writers: int = 3, turns: int = 150) -> int:
+    """Let the primary fail under some writers; returns how many acknowledged turns are lost.
 
     Replication is asynchronous: what the old primary had not sent on is gone with it. But
     nothing may be there twice or in another order.
     """
-    running = [Writer(url, f"w{number}", 0, 150, patience=40) for number in range(3)]
+    running = [Writer(url, f"w{number}", 0, turns, patience=60) for number in range(writers)]
     servers.wait_until(lambda: all(run.acknowledges(20) for run in running), "the writers to begin")
     fail()
-    assert [run.ended() for run in running] == [0, 0, 0], [run.complaint for run in running]
+    codes = [run.ended() for run in running]
+    assert codes == [0] * writers, [run.complaint for run in running]
     with Memory.open(url, writer.SESSION, counter="chars") as memory:
-        turns = memory.turns()
-    ids = [turn.id for turn in turns]
+        kept = memory.turns()
+    ids = [turn.id for turn in kept]
     acknowledged = [id for run in running for id in run.acknowledged]
-    assert all(turn.text == writer.text(turn.id) for turn in turns)
+    assert all(turn.text == writer.text(turn.id) for turn in kept)
     assert len(set(ids)) == len(ids)
     assert set(ids) <= set(acknowledged)
     for run in running:
