@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from optimem.errors import StoreError
 from optimem.messages import parse
 from optimem.modes import Tier
-from optimem.stores import codec
+from optimem.stores import Dictionary, codec, decode_postings
 from optimem.values import Mark, Page, PageFacts, Plan, Span, TurnFacts
 
 ROOT = Path(__file__).parents[1]
+DICTIONARY = Dictionary.train([b"words of turn %d" % number for number in range(99)])
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "turn": lambda data: codec.decode_turn(data, "id", None),
     "turn facts": lambda data: codec.decode_turn_facts(data, None),
@@ -27,6 +28,11 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "page facts": lambda data: codec.decode_page_facts(data, 0),
     "settings": codec.decode_settings,
     "plan": codec.decode_plan,
+    "record": codec.decode_record,
+    "timed facts": codec.decode_timed_facts,
+    "blob": codec.open_blob,
+    "postings": decode_postings,
+    "turn with a dictionary": lambda data: codec.decode_turn(data, "id", None, DICTIONARY),
 }
 TURN = parse({"role": "user", "content": "words " * 99}, id="id", time=None)
 PAGE = Page(0, ("a", "b" * 300), (Span(0, "tool", 0, 9, True, False),), (Mark(0, 1),), (1, 2), "s")
@@ -58,7 +64,10 @@ def refuses_or_decodes(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@given(data=st.binary(max_size=200) | st.binary(max_size=50).map(lambda tail: b"z" + tail))
+@given(
+    data=st.binary(max_size=200)
+    | st.tuples(st.sampled_from([b"z", b"s", b"d"]), st.binary(max_size=50)).map(b"".join)
+)
 @example(data=b"")
 @example(data=b"j" + b"[" * 100_000)
 @example(data=b"[" * 100_000)
@@ -77,7 +86,7 @@ def test_random_values_are_refused(name: str, value: Any, kind: int) -> None:
     refuses_or_decodes(name, (line, b"j" + line, b"z" + zlib.compress(line))[kind])
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", WRITTEN)
 @settings(max_examples=100)
 @given(data=st.data())
 def test_damaged_bytes_are_refused(name: str, data: st.DataObject) -> None:
@@ -89,7 +98,7 @@ def test_damaged_bytes_are_refused(name: str, data: st.DataObject) -> None:
     refuses_or_decodes(name, bytes(written[: data.draw(st.integers(0, len(written)))]))
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_each_cut_is_refused(name: str) -> None:
     for length in range(len(WRITTEN[name])):
         with pytest.raises(StoreError, match="damaged"):

@@ -151,6 +151,25 @@ def test_blobs_may_vanish_at_any_moment(server: Any, url: str) -> None:
             assert shown(memory) == before
 
 
+def test_blobs_that_a_full_server_evicts_are_made_again(tmp_path: Path) -> None:
+    with servers.standalone(tmp_path) as server:
+        with Memory.open(f"{server.url}?blob_ttl=100000", "42") as memory:
+            remember(memory, 60)
+            before, found = shown(memory), memory.recall("word7 ref3")
+            server.ask("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+            facts = dict(line.split(":") for line in server.ask("INFO", "memory").split()[2:])
+            server.ask("CONFIG", "SET", "maxmemory", str(int(facts["used_memory"]) - 50_000))
+            with contextlib.suppress(StoreError):  # there may be too little room for another turn
+                remember(memory, 1)
+            evicted = server.ask("INFO", "stats").partition("evicted_keys:")[2].split()[0]
+            assert int(evicted)
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+            with contextlib.suppress(StoreError):
+                memory.rewind(memory.turns()[59].id)
+            assert shown(memory) == before
+            assert memory.recall("word7 ref3") == found
+
+
 def test_a_damaged_blob_is_noticed_and_made_again(server: Any, url: str) -> None:
     with Memory.open(url, "42") as memory:
         remember(memory, 40)

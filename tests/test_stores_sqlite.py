@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import stat
 import subprocess
@@ -112,6 +113,25 @@ def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
         assert memory.recall("short")[0].position == 0
     with Memory.open(url(path), "42") as memory:
         assert len(memory.turns()) == 3
+
+
+def test_lost_and_damaged_blobs_are_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    dice = random.Random(7)
+    with Memory.open(url(path), "42") as memory:
+        for number in range(40):
+            words = " ".join(f"word{(number * 7 + n) % 997}" for n in range(300))
+            memory.append({"role": "user", "content": words})
+        before = memory.context("openai:gpt-6-astra", 20_000).messages()
+        with sqlite3.connect(path, isolation_level=None) as db:
+            keys = [row[0] for row in db.execute("SELECT key FROM blob")]
+            for _ in range(10):
+                gone = dice.sample(keys, dice.randint(1, len(keys)))
+                db.executemany("DELETE FROM blob WHERE key = ?", [(key,) for key in gone])
+                db.execute("UPDATE blob SET value = CAST(value || x'00' AS BLOB)")
+                assert memory.context("openai:gpt-6-astra", 20_000).messages() == before
+        db.close()
+        assert len(keys) > 3
 
 
 def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
