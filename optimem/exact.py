@@ -179,6 +179,14 @@ def _any_of(kinds: dict[str, tuple[str, ...]]) -> re.Pattern[str]:
 
 _WEIGHTS = {kind: weight for kind, (weight, _) in _KINDS.items()}
 _IN_WORD = _any_of({kind: forms for kind, (_, forms) in _KINDS.items()})
+_DIGITS = re.compile(r"[\d.,:()\[\]+-]*")
+"""A word of digits and what stands between them; in most forms there is a letter or a sign."""
+_IN_DIGITS = _any_of(
+    {
+        kind: _KINDS[kind][1]
+        for kind in ("uuid", "address", "date", "clock", "phone", "version", "number")
+    }
+)
 _ACROSS_WORDS = _any_of(_SPACED)
 _APART = "\n\t\u00a0\u3000\"'`<>{}|;\\“”‘’"  # what stands between words, beside blanks
 _HINT = re.compile(rf"[\d_/@{_HAN}]|--\w|[a-z][A-Z]|[A-Z]{{2}}[a-z]{{2}}|\.{_ENDING}(?![{_W}])")
@@ -294,7 +302,8 @@ def _words(text: str) -> list[str]:
     """The words, as parts between single blanks, so that their places can be counted up."""
     for character in _APART:  # several times as fast as translating all at once
         text = text.replace(character, " ")
-    return text.split(" ")
+    # No form ends with these, and words without them come again more often.
+    return text.replace(", ", "  ").replace(": ", "  ").split(" ")
 
 
 def _without_marks(text: str) -> str:
@@ -343,7 +352,8 @@ def _scan(word: str) -> Scanned | None:
     bare = word.rstrip(":.")
     if bare.isdecimal() and len(bare) < len(word):  # in front of what no form goes on with
         return (((0, len(bare), "number"),), -1) if len(bare) > 2 else None
-    opening = _OPENING.search(word)
+    bracket = max(word.rfind("["), word.rfind("]"))  # no form with a blank within has one
+    opening = _OPENING.search(word, bracket + 1)
     if not opening and not _HINT.search(word):
         return None
     found: list[tuple[int, int, str]] = []
@@ -353,7 +363,8 @@ def _scan(word: str) -> Scanned | None:
             start = word.index(bare)
             found.append((start, start + len(bare), "number"))
     else:
-        for match in _IN_WORD.finditer(word):
+        forms = _IN_DIGITS if _DIGITS.fullmatch(word) else _IN_WORD
+        for match in forms.finditer(word):
             exact = match[0].rstrip(".,:!?*")
             if len(exact) > 2 or not exact.isascii():
                 found.append((match.start(), match.start() + len(exact), match.lastgroup or ""))
