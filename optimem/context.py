@@ -226,7 +226,9 @@ class ContextBuilder:
                 break
             others = [other for key, other in plans.items() if key != name]
             hidden = self._hidden(profile, past, plan, others)
-            keys = list((self._hide if vision is None else vision.hide)(hidden))
+            keys = list(self._hide(hidden))
+            if vision is not None:
+                keys += vision.hide(hidden)
             keys += self._hidden_sheets(profile, past, plan, others)
             # Another worker may have planned meanwhile: then its plan is the past one.
             if self._store.swap_plan(self._scope, name, plan, past, keys):

@@ -430,22 +430,41 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(180)
-def test_a_turn_of_20_megabytes_in_bounded_memory(large: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("megabytes", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_a_huge_turn_in_bounded_memory_and_time(
+    megabytes: int, large: Path, tmp_path: Path
+) -> None:
+    """Times are the processor's: two commands to store and draw it, each with its start."""
     store = ("--store", f"sqlite:///{tmp_path}/m.db", "--json")
+    first, huge = json.loads(large.read_text("utf-8"))
+    huge["content"] = huge["content"][: megabytes * 1000 * 1000]
+    file = write(tmp_path / "huge.json", [first, huge])
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = run("ingest", large, "--session", "s", *store)
+    result = run("ingest", file, "--session", "s", *store)
     assert last_json(result.stdout)["turns"] == 2
     reader = ("--reader", "openai:gpt-6-astra", "--budget", 20_000)
     shown = last_json(run("context", "s", *reader, *store).stdout)
-    assert shown["context_tokens"] <= 20_000 and shown["tiers"]["forgotten"] > 2000
+    assert shown["context_tokens"] <= 20_000 and shown["tiers"]["forgotten"] > 100 * megabytes
+    drawn = resource.getrusage(resource.RUSAGE_CHILDREN)
+    line = f"line {megabytes * 20_000 - 1}:"
+    found = last_json(run("recall", "s", line, "--limit", "1", *store).stdout)
+    assert found["turns"][0]["text"] == huge["content"]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"20 MB: {seconds:.1f} s of the processor, {after.ru_maxrss * 1024 / GIB:.2f} GiB")
-    assert after.ru_maxrss * 1024 < GIB
-    assert seconds < 30  # 11 where other work takes half of the core
-    found = last_json(run("recall", "s", "line 399999:", "--limit", "1", *store).stdout)
-    original = json.loads(large.read_text("utf-8"))
-    assert found["turns"][0]["text"] == original[1]["content"]
+    seconds = _processor(drawn) - _processor(before)
+    first_recall = _processor(after) - _processor(drawn)
+    peak = after.ru_maxrss * 1024
+    print(
+        f"{megabytes} MB: {seconds:.1f} s of the processor to store and draw,"
+        f" {first_recall:.1f} for the first recall, {peak / GIB:.2f} GiB"
+    )
+    assert peak < GIB
+    # Of 20 MB under 10 s, stretched by half where other work shares the core.
+    assert seconds < 3 + 0.6 * megabytes
+    assert first_recall < 3 + 0.6 * megabytes
+
+
+def _processor(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.mark.timeout(180)

@@ -433,11 +433,34 @@ def test_a_langchain_message_and_a_turn_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_turn_of_20_megabytes_is_kept_and_shown() -> None:
-    text = "".join(f"line {n}: {words(12, n)}\n" for n in range(230_000))[:20_000_000]
+@pytest.mark.parametrize("megabytes", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_a_huge_turn_is_kept_and_shown(megabytes: int) -> None:
+    lines = (f"line {n}: {words(12, n)}\n" for n in range(11_500 * megabytes))
+    text = "".join(lines)[: megabytes * 1000 * 1000]
     with Memory.open("memory://") as memory:
         memory.append(say("user", text), id="big")
         context = memory.context("openai:gpt-6-astra", 20_000)
         assert context.tokens <= 20_000 and context.plan.overflow
         assert memory.turn("big").message["content"] == text
-        assert memory.recall("line 229000:")[0].id == "big"
+        assert memory.recall(f"line {11_000 * megabytes}:")[0].id == "big"
+
+
+def test_empty_content_is_kept_and_drawn() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    empty = [
+        say("user", ""),
+        {"role": "assistant", "content": []},
+        {"role": "user", "content": [{"type": "text", "text": ""}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": ""},
+    ]
+    with Memory.open("memory://") as memory:
+        memory.extend(empty)
+        assert memory.context("openai:gpt-6-astra", 4000).messages() == empty
+        memory.extend(say("user", words(400, n)) for n in range(20))
+        assert memory.context("openai:gpt-6-astra", 4000).tokens <= 4000
+        drawn = memory.page(0).words
+        for sign in ("<user#0>", "<assistant#1>", "<user#2>", "<call#3 f>", "<tool#4>"):
+            assert sign in drawn
+        assert memory.export()[:5] == empty
+        assert memory.recall("") == []

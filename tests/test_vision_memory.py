@@ -334,6 +334,22 @@ def test_a_demotion_encodes_before_the_plan_switches(
     assert not any(store.blob(memory.scope, key) for key in old)
 
 
+def test_a_faded_picture_leaves_the_store(reader: LocalReader) -> None:
+    url = "data:image/png;base64," + base64.b64encode(png(900, 600)).decode()
+    policy = OneRung()
+    with Memory.open("memory://", policy=policy) as memory:
+        memory.append(
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+        )
+        fill(memory, 0, 12)
+        kept = []
+        for policy.tier in (Tier.BASE, Tier.TINY):
+            inputs_of(memory, reader, 9000)
+            names = (name for place, name in memory.store.stored(memory.scope) if place == "blob")
+            kept.append(sum(name.startswith(b"image/") for name in names))
+        assert kept == [1, 0]
+
+
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_misses_are_encoded_a_batch_at_a_time(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batch: int

@@ -18,6 +18,8 @@ _KINDS = {
     "rediss+cluster": "cluster",
 }
 _OURS = ("ttl", "ttl_refresh", "blob_ttl", "prefix", "wait", "wait_ms")
+_REDIRECTIONS = 128
+"""Of a command in a cluster; it waits 50 ms before each of the later half where a slot moves."""
 _RETRIES = 5  # some three seconds, from a tenth of a second each time longer
 
 
@@ -106,7 +108,9 @@ class Address:
                 watched = library.sentinel.Sentinel(list(self.nodes), socket_timeout=1.0)
                 return watched.master_for(self.service, retry=retry, **options)
             nodes = [library.cluster.ClusterNode(*node) for node in self.nodes]
-            return library.cluster.RedisCluster(startup_nodes=nodes, retry=retry, **options)
+            cluster = library.cluster.RedisCluster(startup_nodes=nodes, retry=retry, **options)
+            cluster.RedisClusterRequestTTL = _REDIRECTIONS
+            return cluster
         except (ValueError, TypeError) as error:
             raise StoreError(f"cannot use {self.shown}: {error}") from None
 
