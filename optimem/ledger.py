@@ -7,13 +7,13 @@ context is asked for, so that an append only writes the log.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from optimem.anchors import NEARBY, choose_anchors, find_anchors
-from optimem.attachments import faded_size, file_tokens, image_size
+from optimem.anchors import NEARBY
+from optimem.attachments import faded_size
 from optimem.errors import StoreError
+from optimem.facts import FRAME_TOKENS, page_facts
 from optimem.modes import Tier
 from optimem.page_search import PageSearch
 from optimem.policies import Frontier
@@ -26,27 +26,9 @@ from optimem.stores import SessionState, Store
 from optimem.tokens import Counter
 from optimem.values import Json, Mark, Page, PageFacts, Plan, Scope, Turn, TurnFacts, dump_json
 
-_FRAME_TOKENS = 4  # around each message
-_CALL_TOKENS = 8  # around each call and each result
 _PAGES_AT_ONCE = 64
 _RETRIES = 8
 _REST = "The last turn on these pages is too large for the budget; its end, as text: "
-
-
-def turn_facts(turn: Turn, counter: Counter) -> TurnFacts:
-    """What planning needs to know of a turn."""
-    names = " ".join((turn.name, *turn.calls, *turn.answers))
-    tokens = _FRAME_TOKENS + counter.count(turn.text) + counter.count(names)
-    tokens += _CALL_TOKENS * (len(turn.calls) + len(turn.answers))
-    tokens += sum(file_tokens(attachment) for attachment in turn.attachments)
-    return TurnFacts(
-        role=turn.role,
-        tokens=tokens,
-        time=turn.time,
-        images=tuple(image_size(attachment) for attachment in turn.attachments),
-        calls=turn.calls,
-        answers=turn.answers,
-    )
 
 
 class Ledger:
@@ -211,7 +193,7 @@ class Ledger:
         """What a note costs a reader, its frame included."""
         if profile.counter is not None:
             return profile.counter.text(text)
-        return profile.text_cost(self._counter.count(text) + _FRAME_TOKENS)
+        return profile.text_cost(self._counter.count(text) + FRAME_TOKENS)
 
     def caption_cost(self, profile: Profile, page: PageFacts) -> int:
         """What the line beside a page costs a reader."""
@@ -332,46 +314,23 @@ class Ledger:
 
     def _save(self, pages: list[Page]) -> bool:
         """Store sealed pages; False when the log was changed or others sealed other pages."""
-        both = list(zip(pages, self._page_facts(pages), strict=True))
+        found = page_facts(
+            pages,
+            self.pages[-NEARBY:],
+            self._page,
+            self._counter,
+            self._count,
+            self._caption_tokens,
+        )
+        both = list(zip(pages, found, strict=True))
         if not self._store.add_pages(self._scope, both, self._generation):
             return False
         stored = self._store.page_facts(self._scope, pages[0].number)[: len(pages)]
         self.pages += stored
         return [facts.hash for facts in stored] == [facts.hash for _, facts in both]
 
-    def _page_facts(self, pages: list[Page]) -> Iterator[PageFacts]:
-        nearby = self.pages[-NEARBY:]
-        previous: Page | None = None
-        for page in pages:
-            before = ""
-            if not page.spans[0].begins:
-                before = (previous or self._page(page.number - 1)).words
-            text = page.words
-            found = find_anchors(text, before, cut=not page.spans[-1].ends)
-            bare = PageFacts(
-                number=page.number,
-                hash=page.hash,
-                first=page.spans[0].position,
-                last=page.spans[-1].position,
-                stop=page.stop[0],
-                tokens=self._counter.count(text),
-                marks=page.marks,
-            )
-            room = self._caption_tokens - self._counter.count(bare.caption + ", exact:")
-            known = {anchor for facts in nearby for anchor in facts.anchors}
-            anchors = choose_anchors(found, room, self._count, known)
-            facts = _with_anchors(bare, tuple(anchors), self._counter)
-            yield facts
-            nearby = [*nearby, facts][-NEARBY:]
-            previous = page
-
     def _page(self, number: int) -> Page:
         page = self._store.page(self._scope, number)
         if page is None:
             raise StoreError(f"page {number} is missing in the store: reopen the memory")
         return page
-
-
-def _with_anchors(facts: PageFacts, anchors: tuple[str, ...], counter: Counter) -> PageFacts:
-    facts = replace(facts, anchors=anchors)
-    return replace(facts, caption_tokens=counter.count(facts.caption))

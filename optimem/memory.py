@@ -23,9 +23,10 @@ from typing import Any
 from optimem.context import Context, ContextBuilder, VisionReader
 from optimem.dictionaries import Dictionaries
 from optimem.errors import InputError, NotFoundError
+from optimem.facts import turn_facts
 from optimem.fidelity import Fidelity, ReadsPages, keep, measure, sampled
 from optimem.images import Images
-from optimem.ledger import Ledger, turn_facts
+from optimem.ledger import Ledger
 from optimem.messages import parse
 from optimem.modes import Tier
 from optimem.page_search import PageSearch

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from optimem.errors import InputError, NotFoundError
-from optimem.ledger import turn_facts
+from optimem.facts import turn_facts
 from optimem.messages import parse
 from optimem.stores import Draft, Store
 from optimem.tokens import find_counter
