@@ -2,7 +2,7 @@
 
 "Page 12, lines 20-31" is a `Place`. Recall gives the places of each turn, a reader can be
 asked for one, and `Place.box` is its rectangle in a page's image. Roles have a band of
-grey each, so what a role said is a place as well.
+grey each, so what a role said is a place as well, and can be read alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from optimem.errors import InputError
 from optimem.modes import ROWS, Tier
 from optimem.renderers.flow import flow_text
 from optimem.values import SPLIT, Page, Role, Span
 
 _MARKER = re.compile(r"\|{1,2}\d*")
+_ADDRESS = re.compile(r"page (\d{1,18})(?:, lines? (\d{1,2})(?:-(\d{1,2}))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,22 @@ class Place:
     page: int
     first: int = 1
     last: int = ROWS
+
+    @classmethod
+    def parse(cls, address: str) -> Place:
+        """The place that "page 12, lines 20-31" names; a page without lines is all of it.
+
+        Raises:
+            InputError: it is no address, or names lines that no page has.
+        """
+        found = _ADDRESS.fullmatch(address.strip().lower())
+        page, first, last = found.groups() if found else ("0", None, None)
+        place = cls(int(page), int(first or 1), int(last or first or ROWS))
+        if found is None or not 1 <= place.first <= place.last <= ROWS:
+            raise InputError(
+                f"{address!r} is no place: write 'page 12, lines 20-31', with lines from 1 to {ROWS}"
+            )
+        return place
 
     def __str__(self) -> str:
         lines = (
@@ -86,6 +104,13 @@ def word_places(pages: Iterable[Page], position: int, words: str) -> tuple[Place
 def region_words(page: Page, place: Place) -> str:
     """What the lines of a place say, as flowed text."""
     return "".join(row.removesuffix(SPLIT) for row in page.rows[place.first - 1 : place.last])
+
+
+def role_words(page: Page, role: Role) -> str:
+    """What stands in a role's band of grey, as flowed text."""
+    return "".join(
+        words for span in page.spans if span.role == role for _, words in _rows(page, span)
+    )
 
 
 def _bare(row: str) -> str:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optimem import Memory
+from optimem.errors import InputError
 from optimem.messages import parse
-from optimem.modes import ROWS, Tier
+from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.address import (
     Place,
     region_words,
     role_places,
+    role_words,
     turn_places,
     word_places,
 )
-from optimem.renderers.atlas import load_atlas
+from optimem.renderers.atlas import PAPERS, load_atlas
 from optimem.renderers.layout import PageBuilder
-from optimem.values import Entry, Page, Turn
+from optimem.renderers.page import page_pixels
+from optimem.values import Entry, Page, Role, Span, Turn
 
+BANDS: tuple[Role, ...] = ("user", "assistant", "tool", "system")
 TRANSCRIPT = Path(__file__).parent / "transcripts/coding_minisweagent__psf__requests-1766.json"
 
 
@@ -94,6 +102,61 @@ def test_a_place_in_words_and_in_pixels() -> None:
     assert str(Place(0, 3, 3)) == "page 0, line 3"
     assert Place(0).box(Tier.BASE) == (0, 0, 1024, 1024)
     assert Place(0, 2, 3).box(Tier.SMALL) == (0, 10, 640, 30)
+
+
+@given(st.integers(0, 10**9), st.integers(1, ROWS), st.integers(1, ROWS))
+def test_an_address_reads_back_as_its_place(page: int, one: int, other: int) -> None:
+    place = Place(page, min(one, other), max(one, other))
+    assert Place.parse(str(place)) == place
+    assert Place.parse(f"Page {page}") == Place(page)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "page", "page -1", "page 1, lines 0-3", "page 1, lines 9-8", "page 1, line 65", "line 3"],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="page 12, lines 20-31"):
+        Place.parse(address)
+
+
+@pytest.mark.parametrize("tier", [Tier.LARGE, Tier.SMALL, Tier.TINY], ids=lambda tier: tier.label)
+def test_a_region_is_read_where_the_image_shows_it(pages: list[Page], tier: Tier) -> None:
+    place = Place.parse("page 1, lines 20-31")
+    page = pages[place.page]
+    left, top, right, bottom = place.box(tier)
+    shown = page_pixels(page, tier, fonts=None)[top:bottom, left:right]
+    elsewhere = sum(map(len, page.rows[: place.first - 1]))
+    (role,) = {span.role for span in page.spans if span.start <= elsewhere < span.stop}
+    rows = page.rows[place.first - 1 : place.last]
+    alone = replace(page, rows=rows, spans=(Span(0, role, 0, sum(map(len, rows)), False, False),))
+    assert np.array_equal(page_pixels(alone, tier, fonts=None)[: bottom - top], shown)
+    assert region_words(page, place) == alone.words
+
+
+def test_roles_are_read_by_their_grey(pages: list[Page]) -> None:
+    width, height = Tier.BASE.cell
+    for page in pages[:3]:
+        cells = page_pixels(page, Tier.BASE, fonts=None).reshape(ROWS, height, COLUMNS, width)
+        papers = cells.max(axis=(1, 3))
+        seen = {
+            role: "".join(
+                letter
+                for row, greys in zip(page.rows, papers, strict=False)
+                for letter, grey in zip(row, greys, strict=False)
+                if grey == PAPERS[band]
+            )
+            for band, role in enumerate(BANDS)
+        }
+        for role, letters in seen.items():
+            # A blank on the edge is not drawn, nor is the mark of a split word read.
+            words = role_words(page, role)
+            assert letters.replace(" ", "").replace("\\", "") == words.replace(" ", "").replace(
+                "\\", ""
+            )
+        assert "".join(sorted(page.words)) == "".join(
+            sorted("".join(role_words(page, r) for r in BANDS))
+        )
 
 
 def test_roles_have_their_places(pages: list[Page]) -> None:

@@ -181,6 +181,32 @@ def test_small_conversation_row_by_row() -> None:
     assert "".join(row.rstrip(" ") + "\n" for row in page.rows) == golden
 
 
+@given(
+    st.integers(3, 5).flatmap(
+        lambda width: st.lists(
+            st.lists(st.from_regex(r"[a-z]{1,9}", fullmatch=True), min_size=width, max_size=width),
+            min_size=3,
+            max_size=90,
+        )
+    ),
+    st.sampled_from(["", "words before it\n"]),
+)
+def test_tables_stand_as_they_were_aligned(cells: list[list[str]], before: str) -> None:
+    lines = ["   ".join(cell.ljust(9) for cell in line).rstrip() for line in cells]
+    table = "\n".join(lines)
+    rows = _rows(lay_out(entries([f"{before}{table}\nand after"])))
+    start = rows.index(f"{lines[0]} | ")
+    assert rows[start : start + len(lines)] == [f"{line} | " for line in lines]
+
+
+def test_a_word_longer_than_a_row_is_split_where_all_can_see() -> None:
+    word = "https://example.org/" + "x" * 300
+    (page,) = lay_out(entries([f"see {word} and more"]))
+    assert [row[-1] for row in page.rows] == [SPLIT, SPLIT, " "]
+    assert [len(row) for row in page.rows[:2]] == [COLUMNS, COLUMNS]
+    assert f" {word} and" in page.words
+
+
 @pytest.mark.parametrize("path", AGENTS, ids=lambda path: path.stem)
 def test_pages_of_agents_hold_7500_characters(path: Path) -> None:
     pages = lay_out(transcript(path), flush=False)

@@ -264,7 +264,8 @@ def test_png_of_a_page_shows_its_pixels(name: str, tier: Tier) -> None:
 def test_a_stamp_names_what_else_decides_the_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    # A folder without fonts is a chain of its own, which remembers no font of this machine.
+    monkeypatch.setenv("OPTIMEM_FONTS", str(tmp_path))
     monkeypatch.setattr("optimem.renderers.fontchain._installed", lambda: ([], [-1] * 0x110000))
     (latin,), (boxed,), (chinese,) = lay_out("naïve"), lay_out("naïve ᚠ"), lay_out("中")
     assert stamp(latin) == latin

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ from optimem.renderers.normal import FlowStyle, normalise
 from optimem.renderers.parse import ShownTurn, parse_page, parse_pages, parse_text
 from optimem.values import Attachment, Entry, Page, Role, Text, Thinking, ToolCall, ToolResult, Turn
 
-TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.json"))
+ROOT = Path(__file__).parent.parent
+TRANSCRIPTS = sorted((ROOT / "tests/transcripts").glob("*.json"))
 FLOWS: tuple[FlowStyle, ...] = ("all", "lines", "auto")
 DATA = "3f5A9" * 60
 
@@ -160,6 +163,22 @@ def test_any_run_of_pages_gives_the_turns_that_are_whole_on_it(
 def test_transcripts_read_back_from_their_pages(path: Path, flow: FlowStyle) -> None:
     log = transcript(path)
     assert parse_pages(lay_out(log, flow)) == shown(log, flow)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_code_can_be_rebuilt_from_its_pages(flow: FlowStyle) -> None:
+    for path in sorted((ROOT / "optimem/renderers").glob("*.py")):
+        code = path.read_text("utf-8")
+        turn = Turn("t", "user", (Text(code),), "", None, "openai", {})
+        (read,) = parse_pages(lay_out([turn], flow))
+        assert _tree("\n".join(read.lines)) == _tree(code)
+        depths = [len(line) - len(line.lstrip()) for line in code.split("\n") if line]
+        assert [len(line) - len(line.lstrip()) for line in read.lines if line] == depths
+
+
+def _tree(code: str) -> str:
+    """What Python makes of code; the runs of blanks in its strings, which pages shorten, as one."""
+    return re.sub(r"(?: |\\n)+", " ", ast.dump(ast.parse(code)))
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -135,6 +136,27 @@ def test_recall_returns_the_exact_words() -> None:
         (turn,) = memory.recall("odd lines")
         found = (turn.id, turn.position, turn.role, turn.time, turn.text)
         assert found == ("t1", 0, "assistant", 12.5, said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{\n  "a": 1.50,\n  "b": [\n    1,  2\n  ]\n}\n',
+        'got:\n{\n  "level": "info",\n  "msg": "a  b"\n}\n\n\n\nend  ',
+        "key: " + hashlib.sha512(b"data").hexdigest() * 4 + " end",
+        "var x=f(1,2);if(x){g(x);}" * 100,
+        "def f():\n\treturn  1\r\n\r\n\r\n\x1b[31mred\x1b[0m",
+        "a | b <user#0> |4 c",
+    ],
+    ids=["json", "log", "hex", "minified", "code", "look-alikes"],
+)
+def test_what_pages_show_otherwise_is_recalled_as_it_was(said: str) -> None:
+    with remember(said) as memory:
+        page = memory.flush()
+        assert page is not None and said not in page.words
+        assert (
+            memory.recall_page(0)[0].text == memory.recall_turn(memory.turns()[0].id).text == said
+        )
 
 
 def test_calls_are_found_by_id_and_arguments() -> None:
