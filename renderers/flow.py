@@ -130,9 +130,11 @@ def _lines(text: str) -> str:
     pieces = [first]
     bars = "|"
     for line in lines:
-        if line:
+        if line.startswith(" "):
             words = line.lstrip(" ")
-            pieces.append(f" {bars}{len(line) - len(words) or ''} {words}")
+            pieces.append(f" {bars}{len(line) - len(words)} {words}")
+        elif line:
+            pieces.append(f" {bars} {line}")
         bars = "|" if line else "||"
     return "".join(pieces)
 

@@ -205,14 +205,14 @@ def row_ends(text: str, cells: Cells, breaks: Sequence[int] = ()) -> Iterator[tu
     """
     ruler = _Ruler(text, cells)
     forced = iter(breaks)
-    begin, forced_end = 0, next(forced, -1)
+    begin, length, forced_end = 0, len(text), next(forced, -1)
     while True:
         while 0 <= forced_end <= begin:
             forced_end = next(forced, -1)
         edge = ruler.reach(begin, COLUMNS)  # the first character that does not fit
         if 0 < forced_end <= edge + 1:
             cut, split = forced_end, False
-        elif edge >= len(text):
+        elif edge >= length:
             return
         else:
             cut, split = _row_end(text, begin, edge, ruler)
@@ -223,6 +223,10 @@ def row_ends(text: str, cells: Cells, breaks: Sequence[int] = ()) -> Iterator[tu
 def _row_end(text: str, begin: int, edge: int, ruler: _Ruler) -> tuple[int, bool]:
     """Where a row ends whose text goes on at `edge`, and whether that splits a word."""
     far = max(begin, edge - LONGEST_UNBROKEN)
+    if ruler.plain:  # most rows end here
+        cut = text.rfind(" ", far, edge + 1) + 1
+        if cut and not text.startswith("|", cut):
+            return cut, False
     cut, latest = ruler.blank(begin, edge + 1), edge
     if cut and _MARKER.match(text, cut):  # a marker stays with the word in front of it
         cut, latest = ruler.blank(begin, cut - 1), cut - 2
@@ -244,7 +248,11 @@ def _row_end(text: str, begin: int, edge: int, ruler: _Ruler) -> tuple[int, bool
 
 
 class _Ruler:
-    """Measures a text in cells, a window at a time; once if each character is one cell."""
+    """Measures a text in cells, a window at a time; once if each character is one cell.
+
+    Attributes:
+        plain: each character is one cell.
+    """
 
     def __init__(self, text: str, cells: Cells) -> None:
         self._text = text
@@ -252,14 +260,14 @@ class _Ruler:
         self._start = self._stop = 0
         self._cells = np.zeros(0, np.uint8)
         self._sums = np.zeros(1, np.int64)  # cells in front of each character of the window
-        self._plain = text.isascii()  # each character is one cell
-        if not self._plain and COLUMNS < 2 * len(text) and len(text) <= _WINDOW:
+        self.plain = text.isascii()
+        if not self.plain and COLUMNS < 2 * len(text) and len(text) <= _WINDOW:
             self._look(0, _WINDOW)
-            self._plain = bool((self._cells == 1).all())
+            self.plain = bool((self._cells == 1).all())
 
     def reach(self, begin: int, room: int) -> int:
         """Index of the first character that does not fit `room` cells from `begin` on."""
-        if self._plain:
+        if self.plain:
             return begin + room
         if 2 * (len(self._text) - begin) <= room:  # whatever it is, it fits
             return len(self._text)
@@ -274,7 +282,7 @@ class _Ruler:
 
     def cells(self, index: int) -> int:
         """Cells of a character in front of the edge or on it; 0 if it joins another."""
-        if self._plain or index >= len(self._text):
+        if self.plain or index >= len(self._text):
             return 1
         return int(self._cells[index - self._start])
 

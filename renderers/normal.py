@@ -144,7 +144,12 @@ def _minified_json(text: str) -> str | None:
         json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return "".join(_JSON_PIECES.findall(text))
+    if '\\"' in text:
+        return "".join(_JSON_PIECES.findall(text))
+    pieces = text.split('"')  # what stands outside of strings, and within, in turn
+    bare = {piece: "".join(piece.split()) for piece in set(pieces[::2])}
+    pieces[::2] = [bare[piece] for piece in pieces[::2]]
+    return '"'.join(pieces)
 
 
 def _minified_blocks(text: str) -> str:
@@ -226,11 +231,22 @@ def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
         close()
         if _is_minified(line):
             line = take(line)
-        elif len(line) >= LONGEST_DATA and max(map(len, line.split(" "))) >= LONGEST_DATA:
+        elif _has_long_word(line):
             line = _DATA_RUN.sub(take_if_data, line)
         shown.append(line)
     close()
     return shown, tuple(data)
+
+
+def _has_long_word(line: str) -> bool:
+    """Whether a line has a word as long as a run of data."""
+    start = 0
+    while (stop := start + LONGEST_DATA) <= len(line):
+        blank = line.rfind(" ", start, stop)
+        if blank < 0:
+            return True
+        start = blank + 1
+    return False
 
 
 def _is_data(run: str) -> bool:
@@ -261,6 +277,10 @@ def _collapsed(line: str) -> str:
     return line[: len(line) - len(words)] + _BLANKS.sub(" ", words)
 
 
+def _flowed(lines: list[str]) -> str:
+    return "\n".join([_collapsed(line) if "  " in line else line for line in lines])
+
+
 def _kept_lines(lines: list[str], flow: FlowStyle) -> list[tuple[int, int]]:
     """Ranges (start, stop) of lines that keep their rows."""
     if flow == "all":
@@ -275,16 +295,17 @@ def _tables(lines: list[str]) -> Iterator[tuple[int, int]]:
     start, shared, listing = 0, _NO_COLUMNS, False
     for number, line in enumerate([*lines, ""]):
         columns, numbered = _NO_COLUMNS, False
-        if "  " in line.lstrip(" ") and len(line) <= _WIDEST:
+        if "  " in line and len(line) <= _WIDEST and "  " in line.lstrip(" "):
             gaps = (gap.span() for gap in _GAP.finditer(line) if gap.start())
             columns = frozenset(column for gap in gaps for column in range(*gap))
             numbered = _LINE_NUMBER.match(line) is not None
-        both = shared & columns
-        # In a listing of a file the gap behind the lines' numbers tells nothing.
-        needed = _GAPS + (listing and numbered)
-        if sum(column - 1 not in both for column in both) >= needed:
-            shared, listing = both, listing and numbered
-            continue
+        if shared and columns:
+            both = shared & columns
+            # In a listing of a file the gap behind the lines' numbers tells nothing.
+            needed = _GAPS + (listing and numbered)
+            if sum(column - 1 not in both for column in both) >= needed:
+                shared, listing = both, listing and numbered
+                continue
         if number - start >= _LINES:
             yield start, number
         start, shared, listing = number, columns, numbered
@@ -295,12 +316,12 @@ def _stretches(lines: list[str], kept: list[tuple[int, int]]) -> Iterator[str]:
     end = 0
     for start, stop in kept:
         if start > end:
-            yield "\n".join(map(_collapsed, lines[end:start])) + ROW
+            yield _flowed(lines[end:start]) + ROW
         elif start == 0 and stop > 1:  # a single line may stand behind its tag
             yield ROW
         yield ROW.join(lines[start:stop]) + ROW
         end = stop
-    yield "\n".join(map(_collapsed, lines[end:]))
+    yield _flowed(lines[end:])
 
 
 def _one_empty_line(match: re.Match[str]) -> str:
