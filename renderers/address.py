@@ -48,7 +48,7 @@ class Place:
         place = cls(int(page), int(first or 1), int(last or first or ROWS))
         if found is None or not 1 <= place.first <= place.last <= ROWS:
             raise InputError(
-                f"{address!r} is no place: write 'page 12, lines 20-31', with lines from 1 to {ROWS}"
+                f"{address!r} is no place: write 'page 12, lines 20-31', lines from 1 to {ROWS}"
             )
         return place
 
