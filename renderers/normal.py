@@ -56,7 +56,6 @@ _ANSI = re.compile(
 )
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code != 0x0A} | {0x7F: 0x2421}
-_JSON_PIECES = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\n]+')
 _OPENING = re.compile(r"^([ \t]*)([{\[])$", re.MULTILINE)
 _BLANKS = re.compile(r" {2,}")
 _GAP = re.compile(r"(?<! ) {2,}(?=[^ ])")
@@ -144,12 +143,14 @@ def _minified_json(text: str) -> str | None:
         json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if '\\"' in text:
-        return "".join(_JSON_PIECES.findall(text))
+    escaped = "\\" in text
+    if escaped:  # JSON holds no control characters, so two of them can stand for escapes
+        text = text.replace("\\\\", "\0").replace('\\"', "\1")
     pieces = text.split('"')  # what stands outside of strings, and within, in turn
     bare = {piece: "".join(piece.split()) for piece in set(pieces[::2])}
     pieces[::2] = [bare[piece] for piece in pieces[::2]]
-    return '"'.join(pieces)
+    text = '"'.join(pieces)
+    return text.replace("\1", '\\"').replace("\0", "\\\\") if escaped else text
 
 
 def _minified_blocks(text: str) -> str:
@@ -231,21 +232,21 @@ def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
         close()
         if _is_minified(line):
             line = take(line)
-        elif _has_long_word(line):
+        elif _may_hold_data(line):
             line = _DATA_RUN.sub(take_if_data, line)
         shown.append(line)
     close()
     return shown, tuple(data)
 
 
-def _has_long_word(line: str) -> bool:
-    """Whether a line has a word as long as a run of data."""
+def _may_hold_data(line: str) -> bool:
+    """Whether enough characters follow each other without a sign that ends most words."""
     start = 0
     while (stop := start + LONGEST_DATA) <= len(line):
-        blank = line.rfind(" ", start, stop)
-        if blank < 0:
+        end = max(line.rfind(" ", start, stop), line.rfind('"', start, stop))
+        if end < 0:
             return True
-        start = blank + 1
+        start = end + 1
     return False
 
 
