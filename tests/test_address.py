@@ -26,7 +26,7 @@ from optimem.renderers.address import (
 from optimem.renderers.atlas import PAPERS, load_atlas
 from optimem.renderers.layout import PageBuilder
 from optimem.renderers.page import page_pixels
-from optimem.values import Entry, Page, Role, Span, Turn
+from optimem.values import Entry, Page, Role, Turn
 
 BANDS: tuple[Role, ...] = ("user", "assistant", "tool", "system")
 TRANSCRIPT = Path(__file__).parent / "transcripts/coding_minisweagent__psf__requests-1766.json"
@@ -127,9 +127,9 @@ def test_a_region_is_read_where_the_image_shows_it(pages: list[Page], tier: Tier
     left, top, right, bottom = place.box(tier)
     shown = page_pixels(page, tier, fonts=None)[top:bottom, left:right]
     above = sum(map(len, page.rows[: place.first - 1]))
-    role = next(span.role for span in page.spans if above < span.stop)
+    span = next(span for span in page.spans if above < span.stop)
     rows = page.rows[place.first - 1 : place.last]
-    alone = replace(page, rows=rows, spans=(Span(0, role, 0, sum(map(len, rows)), False, False),))
+    alone = replace(page, rows=rows, spans=(replace(span, start=0, stop=sum(map(len, rows))),))
     assert np.array_equal(page_pixels(alone, tier, fonts=None)[: bottom - top], shown)
     assert region_words(page, place) == alone.words
 
