@@ -1,0 +1,95 @@
+"""The cell reader: what stands in each cell of a page, read from its vision tokens at once.
+
+It is no decoder: it writes nothing one after another and knows nothing of the cells around.
+From the numbers that a token has for a cell it says which character that is. So it tells, in
+the time of an encoding, how much of a page is still in its tokens: the fidelity of a tier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.vision.nano import CODES, TIERS, Block, slots
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters that a reader knows.
+
+    Attributes:
+        narrow: those of one cell.
+        wide: those of two.
+    """
+
+    narrow: str
+    wide: str
+
+    @property
+    def opens(self) -> int:
+        """The class of a cell in which a wide character begins; one of `narrow` comes before."""
+        return len(self.narrow)
+
+    @property
+    def follows(self) -> int:
+        """The class of a wide character's second cell."""
+        return len(self.narrow) + 1
+
+
+class CellReader(nn.Module):
+    """Reads cells from vision tokens.
+
+    Args:
+        alphabet: what it can read.
+        hidden: channels of a cell.
+    """
+
+    def __init__(self, alphabet: Alphabet, hidden: int = 256) -> None:
+        super().__init__()
+        self.alphabet = alphabet
+        self.enter = nn.ModuleDict({t.label: nn.Linear(slots(t).size, hidden) for t in TIERS})
+        self.blocks = nn.ModuleList(Block(hidden) for _ in range(2))
+        self.norm = nn.LayerNorm(hidden)
+        self.narrow = nn.Linear(hidden, len(alphabet.narrow) + 2)
+        self.wide = nn.Linear(2 * hidden, len(alphabet.wide))
+
+    def forward(self, tokens: Tensor, tier: Tier) -> Tensor:
+        """Features of each cell (batch, 64, 128, hidden), of tokens (batch, n * n, 640)."""
+        layout = slots(tier)
+        room = layout.cells.shape[1] * layout.size
+        codes = tokens[..., :CODES][..., :room].reshape(len(tokens), -1, layout.size)
+        cells = codes[:, layout.slot.to(tokens.device)]  # (b, 64 * 128, d)
+        hidden = torch.relu(self.enter[tier.label](cells))
+        for block in self.blocks:
+            hidden = block(hidden)
+        found: Tensor = self.norm(hidden).view(len(tokens), ROWS, COLUMNS, -1)
+        return found
+
+    def wide_scores(self, cells: Tensor, where: Tensor) -> Tensor:
+        """Scores of the wide characters that begin at (count, 3) places: page, row, column."""
+        page, row, column = where.unbind(-1)
+        second = (column + 1).clamp(max=COLUMNS - 1)
+        found: Tensor = self.wide(
+            torch.cat([cells[page, row, column], cells[page, row, second]], -1)
+        )
+        return found
+
+    @torch.inference_mode()
+    def read(self, tokens: Tensor, tier: Tier) -> list[tuple[str, ...]]:
+        """The rows of each page of a batch, blanks at their ends dropped."""
+        cells = self(tokens, tier)
+        classes = self.narrow(cells).argmax(-1)  # (b, 64, 128)
+        where = (classes == self.alphabet.opens).nonzero()
+        best = self.wide_scores(cells, where).argmax(-1).tolist() if len(where) else []
+        wide = iter(self.alphabet.wide[index] for index in best)
+        signs = [*self.alphabet.narrow, None, ""]
+        return [
+            tuple(
+                "".join(next(wide) if (sign := signs[c]) is None else sign for c in row).rstrip(" ")
+                for row in page
+            )
+            for page in classes.tolist()
+        ]
