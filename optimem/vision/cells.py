@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from optimem.modes import COLUMNS, ROWS, Tier
-from optimem.vision.nano import CODES, TIERS, Block, slots
+from optimem.vision.tower import CODES, TIERS, Block, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,14 @@ class CellReader(nn.Module):
         room = layout.cells.shape[1] * layout.size
         codes = tokens[..., :CODES][..., :room].reshape(len(tokens), -1, layout.size)
         cells = codes[:, layout.slot.to(tokens.device)]  # (b, 64 * 128, d)
-        hidden = torch.relu(self.enter[tier.label](cells))
+        return self.see(cells, tier).view(len(tokens), ROWS, COLUMNS, -1)
+
+    def see(self, codes: Tensor, tier: Tier) -> Tensor:
+        """Features of cells (…, hidden), of their codes (…, d)."""
+        hidden = torch.relu(self.enter[tier.label](codes))
         for block in self.blocks:
             hidden = block(hidden)
-        found: Tensor = self.norm(hidden).view(len(tokens), ROWS, COLUMNS, -1)
+        found: Tensor = self.norm(hidden)
         return found
 
     def wide_scores(self, cells: Tensor, where: Tensor) -> Tensor:

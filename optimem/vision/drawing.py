@@ -46,10 +46,29 @@ class Drawer:
         glyphs = np.where(known, self._glyphs[np.where(known, slots, 0)], -1)
         return np.where(glyphs < 0, -1, glyphs * len(PAPERS) + papers).astype(np.int32)
 
+    def classes(self, glyphs: Tensor) -> tuple[Tensor, Tensor]:
+        """What the cell reader shall say of pairs of cells (count, 2) of glyphs on papers.
+
+        Returns:
+            The class of each cell (count, 2); and in the first column the wide character
+            that a pair is, -1 if it is none (count, 2).
+        """
+        found = glyphs // len(PAPERS)
+        narrow, wide = len(self.alphabet.narrow), len(self.alphabet.wide)
+        opens, follows = self.alphabet.opens, self.alphabet.follows
+        classes = torch.where(found < narrow + wide, opens, follows)
+        classes = torch.where(found < narrow, found, classes)
+        whole = (classes[:, 0] == opens) & (found[:, 1] == found[:, 0] + wide)
+        return classes, torch.where(whole[:, None], found - narrow, -1)
+
+    def cells(self, glyphs: Tensor, tier: Tier, fade: Fade = "native") -> Tensor:
+        """Pixels (…, h, w), uint8, of cells (…) of glyphs on papers."""
+        return self._table(tier, fade)[glyphs]
+
     def draw(self, pages: Tensor, tier: Tier, fade: Fade = "native") -> Tensor:
         """Pixels (batch, 1, side, side), uint8, of pages (batch, 64, 128) of glyphs on papers."""
         width, height = tier.cell
-        cells = self._table(tier, fade)[pages]  # (b, 64, 128, h, w)
+        cells = self.cells(pages, tier, fade)  # (b, 64, 128, h, w)
         return cells.transpose(2, 3).reshape(len(pages), 1, ROWS * height, COLUMNS * width)
 
     def _table(self, tier: Tier, fade: Fade) -> Tensor:

@@ -1,163 +1,33 @@
-"""optimem-nano: a small optical codec whose encoder knows the page grid.
-
-The positions, the splice and the decoder are DeepSeek-OCR's, in transformers' own code
-(`unlimited_ocr`); in front of them stands a tower of our own. DeepSeek's patches are 16 px in
-each mode, so that in most of them characters are cut, each in its own way, and a network must
-have seen a great many to know them all. Renderer and encoder are made for each other here: the
-tower cuts a page into its 128 x 64 cells whatever the mode, reads each by the same small
-network, and lays the codes of the cells that stand on 64 x 64 px side by side: a vision token.
-
-    page (side, side)  ->  cells (64, 128, h * w)  ->  codes (64, 128, d)  ->  tokens (n * n, 640)
-
-A token has 512 numbers for its cells, shared evenly: 18 for each in Large, 16 in Base, 5 in
-Small, 4 in Tiny, where a token stands for 128 characters. The other 128 say where on the page
-it stands and in which mode, so that a decoder can look for a line by its number.
-"""
+"""optimem-nano: DeepSeek-OCR's decoder, made small, behind a tower that knows the page grid."""
 
 from __future__ import annotations
 
-import functools
-import math
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import UnlimitedOcrConfig, UnlimitedOcrForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
 
-from optimem.errors import InputError
-from optimem.modes import COLUMNS, ROWS, Tier
-
-CODES = 512
-"""Numbers of a vision token that are codes of its cells."""
-WHERE = 128
-"""Numbers that say where it stands: half for its row, half for its column."""
-WIDTH = CODES + WHERE
-TIERS = (Tier.LARGE, Tier.BASE, Tier.SMALL, Tier.TINY)
-"""The modes that the tower sees; Gundam is Large and Base, one behind the other."""
-
-_PX = 64  # a token a side
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """Which cells of a page a mode's tokens hold, and where.
-
-    Attributes:
-        cells: for each slot of each token the number of its cell, row * 128 + column, or
-            64 * 128 for a slot that stays empty: (n * n, slots).
-        slot: for each cell the number of its slot, token * slots + slot: (64 * 128,).
-        size: numbers for each cell.
-    """
-
-    cells: Tensor
-    slot: Tensor
-    size: int
-
-
-@functools.cache
-def slots(tier: Tier) -> Slots:
-    """The slots of a mode: a cell belongs to the token on which its centre lies."""
-    side = tier.side // _PX
-    rows = (2 * torch.arange(ROWS) + 1) * side // (2 * ROWS)  # token row of each cell row
-    columns = (2 * torch.arange(COLUMNS) + 1) * side // (2 * COLUMNS)
-    down = torch.arange(ROWS) - torch.searchsorted(rows, rows)  # row within the token
-    across = torch.arange(COLUMNS) - torch.searchsorted(columns, columns)
-    height, width = int(down.max()) + 1, int(across.max()) + 1
-    token = rows[:, None] * side + columns[None, :]  # (64, 128)
-    within = down[:, None] * width + across[None, :]
-    slot = (token * height * width + within).flatten()
-    cells = torch.full((side * side * height * width,), ROWS * COLUMNS)
-    cells[slot] = torch.arange(ROWS * COLUMNS)
-    return Slots(cells.view(side * side, -1), slot, CODES // (height * width))
-
-
-def find_tier(side: int) -> Tier:
-    """The mode of an image of so many pixels a side; raises InputError."""
-    for tier in TIERS:
-        if tier.side == side:
-            return tier
-    raise InputError(f"optimem-nano sees images of {[t.side for t in TIERS]} px, not {side}")
-
-
-class CellTower(nn.Module):
-    """The encoder: pages of any mode in, vision tokens out.
-
-    Args:
-        hidden: channels of a cell.
-        depth: residual blocks that each cell goes through.
-    """
-
-    def __init__(self, hidden: int = 256, depth: int = 2) -> None:
-        super().__init__()
-        self.enter = nn.ModuleDict(
-            {t.label: nn.Linear(t.cell[0] * t.cell[1], hidden) for t in TIERS}
-        )
-        self.blocks = nn.ModuleList(Block(hidden) for _ in range(depth))
-        self.norm = nn.LayerNorm(hidden)
-        self.code = nn.ModuleDict({t.label: nn.Linear(hidden, slots(t).size) for t in TIERS})
-        self.where = nn.ParameterDict({t.label: nn.Parameter(_whereabouts(t)) for t in TIERS})
-
-    def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
-        """Tokens (batch, n * n, 640) of pixels (batch, 3, side, side) from -1 to 1.
-
-        Raises:
-            InputError: the image has no mode's size.
-        """
-        tier = find_tier(pixel_values.shape[-1])
-        codes = self.codes(pixel_values[:, 0], tier)  # (b, 64 * 128, d)
-        return BaseModelOutput(last_hidden_state=self.tokens(codes, tier))  # type: ignore[arg-type]
-
-    def codes(self, pixels: Tensor, tier: Tier) -> Tensor:
-        """Codes between -1 and 1 of each cell: (batch, 64 * 128, d), of pages (batch, s, s)."""
-        width, height = tier.cell
-        cells = pixels.view(len(pixels), ROWS, height, COLUMNS, width).transpose(2, 3)
-        hidden = torch.relu(self.enter[tier.label](cells.reshape(len(pixels), -1, width * height)))
-        for block in self.blocks:
-            hidden = block(hidden)
-        found: Tensor = torch.tanh(self.code[tier.label](self.norm(hidden)))
-        return found
-
-    def tokens(self, codes: Tensor, tier: Tier) -> Tensor:
-        """Codes of cells side by side, and where each token stands: (batch, n * n, 640)."""
-        layout = slots(tier)
-        padded = nn.functional.pad(codes, (0, 0, 0, 1))  # what an empty slot holds
-        packed = padded[:, layout.cells.to(codes.device)].flatten(2)  # (b, n * n, slots * d)
-        packed = nn.functional.pad(packed, (0, CODES - packed.shape[-1]))
-        where = self.where[tier.label].to(packed.dtype).expand(len(packed), -1, -1)
-        return torch.cat([packed, where], -1)
-
-
-class Block(nn.Module):
-    """A residual block that sees one cell at a time."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.inner = nn.Sequential(
-            nn.Linear(hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden)
-        )
-
-    def forward(self, cells: Tensor) -> Tensor:
-        """The cells (…, hidden), told more of themselves."""
-        found: Tensor = cells + self.inner(self.norm(cells))
-        return found
-
+from optimem.vision.cells import Alphabet, CellReader
+from optimem.vision.tower import WIDTH, CellTower
 
 class NanoForConditionalGeneration(UnlimitedOcrForConditionalGeneration):  # type: ignore[misc]
-    """DeepSeek-OCR's decoder and splice behind a tower of cells."""
+    """DeepSeek-OCR's decoder and splice behind a tower of cells; and a reader of those cells."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.model.vision_tower = CellTower()
         self.model.multi_modal_projector = nn.Identity()  # tokens are made to measure
+        self.cells = CellReader(Alphabet(**config.alphabet))
 
 
-def nano_config(vocabulary: int, image_token: int, start: int, stop: int, pad: int) -> Any:
-    """The configuration for a tokenizer.
+def nano_config(
+    alphabet: Alphabet, vocabulary: int, image_token: int, start: int, stop: int, pad: int
+) -> Any:
+    """The configuration for an alphabet and a tokenizer.
 
     Args:
+        alphabet: what the cell reader knows.
         vocabulary: how many tokens there are.
         image_token: the id that stands in a prompt for each vision token.
         start: the id that a prompt begins with.
@@ -168,6 +38,7 @@ def nano_config(vocabulary: int, image_token: int, start: int, stop: int, pad: i
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}  # never used
     return UnlimitedOcrConfig(
         architectures=["NanoForConditionalGeneration"],
+        alphabet=asdict(alphabet),
         image_token_id=image_token,
         vision_config={
             "sam_config": {**small, "output_channels": 16, "mlp_dim": 16, "image_size": 64,
@@ -194,15 +65,3 @@ def nano_config(vocabulary: int, image_token: int, start: int, stop: int, pad: i
         },
         tie_word_embeddings=True,
     )
-
-
-def _whereabouts(tier: Tier) -> Tensor:
-    """Waves of the page rows and columns that a mode's tokens stand for: (n * n, 128)."""
-    side = tier.side // _PX
-    centre = (torch.arange(side) + 0.5) / side  # of the page
-    waves = 2 * math.pi * torch.arange(1, WHERE // 4 + 1) / 2  # half a wave and up
-    angles = centre[:, None] * waves[None, :]  # (n, 32)
-    found = torch.cat([angles.sin(), angles.cos()], -1)  # (n, 64)
-    rows = found[:, None].expand(side, side, -1)
-    columns = found[None, :].expand(side, side, -1)
-    return torch.cat([rows, columns], -1).reshape(side * side, WHERE) / 2

@@ -1,0 +1,197 @@
+"""What one step of training shows the codec, and how wrong it was.
+
+Two lessons. `CellLesson`: cells, two by two, through the tower and the cell reader. It needs no
+pages, since the tower sees each cell by itself. `LineLesson`: whole pages as vision tokens, lines
+of them written by the decoder.
+
+Half of what is shown are characters drawn at random, each as likely as any other. With real text
+alone a network first learns how frequent letters are, and stays there: with random characters
+nothing is to be had but by looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.renderers.atlas import PAPERS, Fade
+from optimem.vision.drawing import Drawer
+from optimem.vision.vocabulary import HALF, STRIDE, column_mark, row_mark
+
+_ASCII = 95  # they come first in every alphabet
+_NOISE = 0.02  # added to codes, so that rounding them to int8 costs nothing
+_WIDE = 512  # pairs of a step on which the many wide characters are told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How a step went.
+
+    Attributes:
+        loss: what is made smaller.
+        right: share of characters that were right.
+        wide: the same for wide characters alone; None if there was none.
+    """
+
+    loss: Tensor
+    right: float
+    wide: float | None = None
+
+
+def levels(pixels: Tensor) -> Tensor:
+    """Pixels of 0 to 255 as the tower takes them: -1 to 1."""
+    return pixels.float() / 127.5 - 1
+
+
+class CellLesson:
+    """Pairs of cells: is each of them read from its code?
+
+    Args:
+        model: the codec.
+        drawer: draws its alphabet.
+        grids: pages of real text, (count, 64, 128).
+        pairs: how many are shown at once in each mode.
+    """
+
+    def __init__(self, model: Any, drawer: Drawer, grids: Tensor, pairs: int) -> None:
+        self._model = model
+        self._drawer = drawer
+        self._grids = grids.view(-1, 2)  # (pairs, 2)
+        self._share = max(pairs // 4, 1)
+
+    def step(self, tier: Tier, fade: Fade) -> Marks:
+        """One batch in a mode."""
+        tower, reader = self._model.model.vision_tower, self._model.cells
+        glyphs = self._sample()  # (pairs, 2)
+        cells = levels(self._drawer.cells(glyphs, tier, fade)).flatten(2)  # (pairs, 2, h * w)
+        codes = tower.code_cells(cells, tier)
+        codes = codes + _NOISE * torch.randn_like(codes)
+        seen = reader.see(codes, tier)  # (pairs, 2, hidden)
+        scores = reader.narrow(seen)
+        classes, wide = self._drawer.classes(glyphs)
+        loss = functional.cross_entropy(scores.flatten(0, 1).float(), classes.flatten())
+        right = (scores.argmax(-1) == classes).float().mean().item()
+        whole = (wide[:, 0] >= 0).nonzero()[:_WIDE, 0]
+        if not len(whole):
+            return Marks(loss, right)
+        scores = reader.wide(seen[whole].flatten(1))
+        loss = loss + 0.3 * functional.cross_entropy(scores.float(), wide[whole, 0])
+        told = (scores.argmax(-1) == wide[whole, 0]).float().mean().item()
+        return Marks(loss, right, told)
+
+    def _sample(self) -> Tensor:
+        """A quarter each of real text, ASCII, any narrow and any wide characters."""
+        count, alphabet = self._share, self._drawer.alphabet
+        device = self._grids.device
+        narrow, wide = len(alphabet.narrow), len(alphabet.wide)
+        real = self._grids[torch.randint(len(self._grids), (count,), device=device)].long()
+        begins = narrow + torch.randint(wide, (count, 1), device=device)
+        made = torch.cat(
+            [
+                torch.randint(min(_ASCII, narrow), (count, 2), device=device),
+                torch.randint(narrow, (count, 2), device=device),
+                torch.cat([begins, begins + wide], 1),
+            ]
+        )
+        papers = torch.randint(len(PAPERS), (len(made), 1), device=device)
+        return torch.cat([real, made * len(PAPERS) + papers])
+
+
+class LineLesson:
+    """A page's vision tokens, and lines of it that the decoder writes down.
+
+    Args:
+        model: the codec; its tower stays as it is.
+        drawer: draws its alphabet.
+        tokenizer: its tokens.
+        grids: pages of real text, (count, 64, 128).
+        lines: how many lines of a page are written at once.
+    """
+
+    def __init__(
+        self, model: Any, drawer: Drawer, tokenizer: Tokenizer, grids: Tensor, lines: int
+    ) -> None:
+        self._model = model
+        self._drawer = drawer
+        self._grids = grids
+        self._lines = lines
+        device = grids.device
+        ids = tokenizer.get_vocab()
+        alphabet = drawer.alphabet
+        signs = [ids.get(sign, -1) for sign in alphabet.narrow + alphabet.wide]
+        signs += [ids[HALF]] * len(alphabet.wide)
+        self._signs = torch.tensor(signs, device=device)  # token of each glyph; -1 if it has none
+        self._rows = torch.tensor([ids[row_mark(row)] for row in range(ROWS)], device=device)
+        self._columns = torch.tensor(
+            [ids[column_mark(column)] for column in range(0, COLUMNS, STRIDE)], device=device
+        )
+        self._start = ids["<start>"]
+        self._known = int(self._signs.max()) + 1  # what can stand in a line
+
+    def step(self, tier: Tier, fade: Fade, *, random: bool) -> Marks:
+        """Some lines of one page; of random characters, or of real text."""
+        page = self._page(random)
+        with torch.no_grad():
+            pixels = levels(self._drawer.draw(page, tier, fade)).expand(-1, 3, -1, -1)
+            seen = self._model.get_image_features(pixels, return_dict=True).pooler_output[0]
+        rows = torch.randperm(ROWS, device=page.device)[: self._lines]
+        ids, wanted = self._write(page[0, rows], rows)  # (lines, length)
+        embed = self._model.get_input_embeddings()
+        begin = embed(torch.tensor([self._start], device=page.device))
+        inputs = torch.cat([begin, seen.to(begin.dtype), embed(ids.flatten())])[None]
+        mask, positions = _side_by_side(len(seen) + 1, ids.shape, page.device)
+        states = self._model.model.language_model(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state[0, len(seen) + 1 :]
+        asked = wanted.flatten() >= 0
+        scores = states[asked] @ embed.weight[: self._known].T
+        answers = wanted.flatten()[asked]
+        loss = functional.cross_entropy(scores.float(), answers)
+        return Marks(loss, (scores.argmax(-1) == answers).float().mean().item())
+
+    def _page(self, random: bool) -> Tensor:
+        if not random:
+            return self._grids[torch.randint(len(self._grids), (1,))].long()
+        device = self._grids.device
+        page = torch.randint(_ASCII, (1, ROWS, COLUMNS), device=device) * len(PAPERS)
+        return page + torch.randint(len(PAPERS), (1, ROWS, 1), device=device)
+
+    def _write(self, lines: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of lines with their marks, and at each the token that follows it, or -1.
+
+        Marks need not be foretold, nor what no token spells: (lines, 1 + 16 * 9) both.
+        """
+        cells = self._signs[lines // len(PAPERS)].view(len(lines), -1, STRIDE)  # (l, 16, 8)
+        columns = self._columns[None, :, None].expand(len(lines), -1, -1)
+        body = torch.cat([columns, cells], -1).flatten(1)
+        ids = torch.cat([self._rows[rows][:, None], body], 1)
+        wanted = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
+        wanted = torch.where(torch.isin(wanted, self._columns), -1, wanted)
+        return ids.clamp(min=0), wanted
+
+
+def _side_by_side(
+    prefix: int, shape: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mask and positions with which lines stand behind one prefix and do not see each other.
+
+    Returns:
+        (1, 1, L, L) bool, True where a position is seen; (1, L) positions.
+    """
+    lines, length = shape
+    line = torch.arange(lines, device=device).repeat_interleave(length)
+    line = torch.cat([torch.full((prefix,), -1, device=device), line])  # -1: all see the prefix
+    order = torch.arange(len(line), device=device)
+    seen = (order[:, None] >= order[None, :]) & ((line[None, :] < 0) | (line[:, None] == line[None]))
+    behind = torch.arange(prefix, prefix + length, device=device).repeat(lines)
+    positions = torch.cat([torch.arange(prefix, device=device), behind])
+    return seen[None, None], positions[None]
+
+
