@@ -21,6 +21,7 @@ from optimem.vision.deepseek import DeepseekOcr, DeepseekOcr2
 from optimem.vision.encoder import Encoder
 from optimem.vision.frames import Frames, find_frames
 from optimem.vision.got import FRAMES, GotOcr2
+from optimem.vision.nano import NanoForConditionalGeneration, NanoOcr
 from optimem.vision.quantize import QUANTIZED, load_int8
 
 _FILES = ["*.json", "*.jinja", "*.safetensors"]
@@ -33,7 +34,7 @@ class Family:
 
     Attributes:
         title: what people call it.
-        model: name of transformers' class; its configuration class goes with it.
+        model: the class, or the name of transformers'; its configuration class goes with it.
         encoder: the adapter.
         rename: turns a published config.json into arguments of the configuration class.
         unused: pattern of keys that a checkpoint may have beyond the model's.
@@ -41,7 +42,7 @@ class Family:
     """
 
     title: str
-    model: str
+    model: str | type[Any]
     encoder: Callable[[Any], Encoder]
     rename: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: config
     unused: str = r"(?!)"
@@ -82,7 +83,7 @@ _V1 = Family(
     unused=r"model\.vision_model\.embeddings\.patch_embedding\.weight",
 )
 _UNLIMITED = Family(
-    "Unlimited-OCR and optimem-nano",
+    "Unlimited-OCR",
     "UnlimitedOcrForConditionalGeneration",
     DeepseekOcr,
     unused=r"model\.vision_model\.embeddings\.patch_embedding\.weight",
@@ -93,6 +94,7 @@ _OCR2 = Family(  # the original's config.json needs its remote code; this one ha
 
 FAMILIES: Mapping[str, Family] = {
     "DeepseekOCRForCausalLM": _V1,
+    "NanoForConditionalGeneration": Family("optimem-nano", NanoForConditionalGeneration, NanoOcr),
     "unlimited_ocr": _UNLIMITED,
     "deepseek_ocr2": _OCR2,
     "got_ocr2": Family("GOT-OCR2", "GotOcr2ForConditionalGeneration", GotOcr2, frames=FRAMES),
@@ -214,7 +216,9 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def _load_model(family: Family, folder: Path, config: dict[str, Any], dtype: Any) -> Any:
-    kind = getattr(transformers, family.model)
+    kind: Any = family.model
+    if isinstance(kind, str):
+        kind = getattr(transformers, kind)
     quantized = load_int8(folder, config) if QUANTIZED in config else None
     try:
         arguments = family.rename({key: config[key] for key in config if key != QUANTIZED})

@@ -68,7 +68,11 @@ def find_alphabet(documents: Sequence[str], narrow: int = 510) -> Alphabet:
     for document in documents:
         counts.update(document)
     atlas = load_atlas()
-    common = "".join(bytes([a, b]).decode("gb2312", "ignore") for a in range(0xA1, 0xF8) for b in range(0xA1, 0xFF))
+    common = "".join(
+        bytes([a, b]).decode("gb2312", "ignore")
+        for a in range(0xA1, 0xF8)
+        for b in range(0xA1, 0xFF)
+    )
     ranked = [*string.printable[:95], *(char for char, _ in counts.most_common()), *common]
     chosen: dict[int, dict[str, None]] = {1: {}, 2: {}}
     for char in ranked:
@@ -134,7 +138,9 @@ def _identifiers(rng: random.Random) -> str:
 def _numbers(rng: random.Random) -> str:
     def number() -> str:
         value = rng.random() * 10 ** rng.randint(0, 9)
-        return rng.choice([f"{value:.2f}", f"{value:,.0f}", f"{value:.0f}", f"${value:.2f}", f"{value:e}"])
+        return rng.choice(
+            [f"{value:.2f}", f"{value:,.0f}", f"{value:.0f}", f"${value:.2f}", f"{value:e}"]
+        )
 
     return " ".join(number() for _ in range(rng.randint(10, 150)))
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from optimem.errors import InputError
 from optimem.modes import Tier
 
 Layout = tuple[str | int, ...]
@@ -80,6 +81,18 @@ class Encoder(ABC):
     def views(self, tier: Tier) -> tuple[Tier, ...]:
         """The sizes in which a page is drawn for a mode: its own, or those of tiles and view."""
         return (tier,)
+
+    def read_cells(self, tokens: Tensor, tier: Tier) -> list[str]:
+        """The rows of a page, read from its vision tokens (planes, placeholders, width) at once.
+
+        Raises:
+            InputError: this model has no cell reader.
+        """
+        raise InputError(f"{self.name} has no cell reader: optimem-nano has one")
+
+    def read_lines(self, tokenizer: Any, tokens: Tensor) -> list[str] | None:
+        """The rows of a page, written by the decoder side by side; None if it writes pages."""
+        return None
 
     def outputs(self, tokens: Sequence[Tensor]) -> Any:
         """Vision tokens, each (planes, placeholders, width), as the model takes them back."""

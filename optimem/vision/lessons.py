@@ -23,7 +23,7 @@ from torch.nn import functional
 from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.atlas import PAPERS, Fade
 from optimem.vision.drawing import Drawer
-from optimem.vision.vocabulary import HALF, STRIDE, column_mark, row_mark
+from optimem.vision.vocabulary import HALF, START, column_mark, row_mark
 
 _ASCII = 95  # they come first in every alphabet
 _NOISE = 0.02  # added to codes, so that rounding them to int8 costs nothing
@@ -105,7 +105,7 @@ class CellLesson:
 
 
 class LineLesson:
-    """A page's vision tokens, and lines of it that the decoder writes down.
+    """A page's vision tokens, and rows of it that the decoder reads cell by cell.
 
     Args:
         model: the codec; its tower stays as it is.
@@ -130,9 +130,9 @@ class LineLesson:
         self._signs = torch.tensor(signs, device=device)  # token of each glyph; -1 if it has none
         self._rows = torch.tensor([ids[row_mark(row)] for row in range(ROWS)], device=device)
         self._columns = torch.tensor(
-            [ids[column_mark(column)] for column in range(0, COLUMNS, STRIDE)], device=device
+            [ids[column_mark(column)] for column in range(COLUMNS)], device=device
         )
-        self._start = ids["<start>"]
+        self._start = ids[START]
         self._known = int(self._signs.max()) + 1  # what can stand in a line
 
     def step(self, tier: Tier, fade: Fade, *, random: bool) -> Marks:
@@ -164,22 +164,14 @@ class LineLesson:
         return page + torch.randint(len(PAPERS), (1, ROWS, 1), device=device)
 
     def _write(self, lines: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of lines with their marks, and at each the token that follows it, or -1.
-
-        Marks need not be foretold, nor what no token spells: (lines, 1 + 16 * 9) both.
-        """
-        cells = self._signs[lines // len(PAPERS)].view(len(lines), -1, STRIDE)  # (l, 16, 8)
-        columns = self._columns[None, :, None].expand(len(lines), -1, -1)
-        body = torch.cat([columns, cells], -1).flatten(1)
-        ids = torch.cat([self._rows[rows][:, None], body], 1)
-        wanted = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
-        wanted = torch.where(torch.isin(wanted, self._columns), -1, wanted)
-        return ids.clamp(min=0), wanted
+        """Marks that ask for rows, and what stands at each, or -1: (lines, 1 + 128) both."""
+        begins = self._rows[rows][:, None]
+        ids = torch.cat([begins, self._columns.expand(len(lines), -1)], 1)
+        answers = self._signs[lines // len(PAPERS)]
+        return ids, torch.cat([torch.full_like(begins, -1), answers], 1)
 
 
-def _side_by_side(
-    prefix: int, shape: Sequence[int], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _side_by_side(prefix: int, shape: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Mask and positions with which lines stand behind one prefix and do not see each other.
 
     Returns:
@@ -189,9 +181,9 @@ def _side_by_side(
     line = torch.arange(lines, device=device).repeat_interleave(length)
     line = torch.cat([torch.full((prefix,), -1, device=device), line])  # -1: all see the prefix
     order = torch.arange(len(line), device=device)
-    seen = (order[:, None] >= order[None, :]) & ((line[None, :] < 0) | (line[:, None] == line[None]))
+    seen = (order[:, None] >= order[None, :]) & (
+        (line[None, :] < 0) | (line[:, None] == line[None])
+    )
     behind = torch.arange(prefix, prefix + length, device=device).repeat(lines)
     positions = torch.cat([torch.arange(prefix, device=device), behind])
     return seen[None, None], positions[None]
-
-

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from optimem.renderers.page import page_pixels
 from optimem.stores import Queue, Store
 from optimem.values import Json, Page, Scope, Turn
 from optimem.vision.checkpoint import Checkpoint, load_checkpoint, weights_hash
+from optimem.vision.encoder import Encoder
 from optimem.vision.inputs import ModelInputs, Placed, Row
 from optimem.vision.prompt import Picture, Piece, Writer
 from optimem.vision.session import Image, VisionSession
@@ -142,6 +143,7 @@ class LocalReader:
         page: Page,
         tier: Tier = Tier.BASE,
         *,
+        how: Literal["decoder", "cells"] = "decoder",
         prompt: str | None = None,
         style: PageStyle | None = None,
         max_tokens: int = 4096,
@@ -151,15 +153,21 @@ class LocalReader:
         Args:
             page: a sealed page.
             tier: the mode in which it is shown.
+            how: "decoder" lets the decoder write the page down. "cells", which optimem-nano
+                alone has, reads all characters from the vision tokens in one pass.
             prompt: what is asked; the model's own words for reading a page by default. With
                 GOT-OCR2, `part_prompt` asks for a box or a colour.
             style: how pages are drawn.
             max_tokens: longest answer.
 
         Raises:
-            InputError: the model does not read that mode.
+            InputError: the model does not read that mode, or not so.
             ReaderError: the model failed.
         """
+        if prompt is None:
+            rows = self._read_rows(self.picture(page, tier, style), how)
+            if rows is not None:
+                return "\n".join(rows)
         words = self.encoder.reading if prompt is None else prompt
         row = self._row(self.write.question(self.picture(page, tier, style), words))
         inputs = self.inputs([row])
@@ -175,6 +183,15 @@ class LocalReader:
             )
         text: str = self.tokenizer.decode(ids[0, len(row.ids) :], skip_special_tokens=True)
         return text.strip()
+
+    def _read_rows(self, picture: Picture, how: str) -> list[str] | None:
+        """A page's rows from its vision tokens alone, if the model reads so."""
+        if how != "cells" and type(self.encoder).read_lines is Encoder.read_lines:
+            return None
+        [(_, tokens)] = self.encode({self.key(picture.name, picture.tier): picture})
+        if how == "cells":
+            return self.encoder.read_cells(tokens, picture.tier)
+        return self.encoder.read_lines(self.tokenizer, tokens)
 
     # Positions, counted with the model's own tokenizer: what `Profile.counter` asks for
 

@@ -21,6 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
@@ -30,8 +31,10 @@ from optimem.modes import COLUMNS, ROWS, Tier
 
 CODES = 512
 """Numbers of a vision token that are codes of its cells."""
-WHERE = 128
-"""Numbers that say where it stands: half for its row, half for its column."""
+WAVES = 60
+FLAGS = 8
+WHERE = 2 * WAVES + FLAGS
+"""Numbers that say where it stands: waves of its row, waves of its column, and which mode it is."""
 WIDTH = CODES + WHERE
 TIERS = (Tier.LARGE, Tier.BASE, Tier.SMALL, Tier.TINY)
 """The modes that the tower sees; Gundam is Large and Base, one behind the other."""
@@ -58,18 +61,18 @@ class Slots:
 @functools.cache
 def slots(tier: Tier) -> Slots:
     """The slots of a mode: a cell belongs to the token on which its centre lies."""
-    side = tier.side // _PX
-    rows = (2 * torch.arange(ROWS) + 1) * side // (2 * ROWS)  # token row of each cell row
-    columns = (2 * torch.arange(COLUMNS) + 1) * side // (2 * COLUMNS)
-    down = torch.arange(ROWS) - torch.searchsorted(rows, rows)  # row within the token
-    across = torch.arange(COLUMNS) - torch.searchsorted(columns, columns)
+    side = tier.side // _PX  # numpy, since models are also built where tensors hold nothing
+    rows = (2 * np.arange(ROWS) + 1) * side // (2 * ROWS)  # token row of each cell row
+    columns = (2 * np.arange(COLUMNS) + 1) * side // (2 * COLUMNS)
+    down = np.arange(ROWS) - np.searchsorted(rows, rows)  # row within the token
+    across = np.arange(COLUMNS) - np.searchsorted(columns, columns)
     height, width = int(down.max()) + 1, int(across.max()) + 1
     token = rows[:, None] * side + columns[None, :]  # (64, 128)
-    within = down[:, None] * width + across[None, :]
-    slot = (token * height * width + within).flatten()
-    cells = torch.full((side * side * height * width,), ROWS * COLUMNS)
-    cells[slot] = torch.arange(ROWS * COLUMNS)
-    return Slots(cells.view(side * side, -1), slot, CODES // (height * width))
+    slot = (token * height * width + down[:, None] * width + across[None, :]).ravel()
+    cells = np.full(side * side * height * width, ROWS * COLUMNS)
+    cells[slot] = np.arange(ROWS * COLUMNS)
+    by_token = torch.from_numpy(cells.reshape(side * side, -1))
+    return Slots(by_token, torch.from_numpy(slot), CODES // (height * width))
 
 
 def find_tier(side: int) -> Tier:
@@ -151,10 +154,15 @@ class Block(nn.Module):
 def _whereabouts(tier: Tier) -> Tensor:
     """Waves of the page rows and columns that a mode's tokens stand for: (n * n, 128)."""
     side = tier.side // _PX
-    centre = (torch.arange(side) + 0.5) / side  # of the page
-    waves = 2 * math.pi * torch.arange(1, WHERE // 4 + 1) / 2  # half a wave and up
-    angles = centre[:, None] * waves[None, :]  # (n, 32)
-    found = torch.cat([angles.sin(), angles.cos()], -1)  # (n, 64)
+    found = waves((torch.arange(side) + 0.5) / side)  # (n, 60)
     rows = found[:, None].expand(side, side, -1)
     columns = found[None, :].expand(side, side, -1)
-    return torch.cat([rows, columns], -1).reshape(side * side, WHERE) / 2
+    flags = torch.zeros(side, side, FLAGS)
+    flags[..., TIERS.index(tier)] = 1.5
+    return torch.cat([rows, columns, flags], -1).reshape(side * side, WHERE)
+
+
+def waves(places: Tensor) -> Tensor:
+    """Sines, then cosines, of half a wave a page and up: (…, 60) of places from 0 to 1."""
+    angles = places[..., None] * math.pi * torch.arange(1, WAVES // 2 + 1)
+    return torch.cat([angles.sin(), angles.cos()], -1) / 2

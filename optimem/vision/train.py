@@ -32,7 +32,7 @@ from optimem.vision.cells import Alphabet
 from optimem.vision.corpus import find_alphabet, hold_out, page_grids, pieces, read_documents
 from optimem.vision.drawing import Drawer
 from optimem.vision.lessons import CellLesson, LineLesson, Marks
-from optimem.vision.nano import NanoForConditionalGeneration, nano_config
+from optimem.vision.nano import NanoForConditionalGeneration, nano_config, prepare_decoder
 from optimem.vision.tower import TIERS
 from optimem.vision.vocabulary import IMAGE, PAD, START, STOP, train_tokenizer
 
@@ -78,7 +78,9 @@ def begin(folder: Path, documents: list[str], seed: int) -> None:
     ids = tokenizer.get_vocab()
     torch.manual_seed(seed)
     config = nano_config(alphabet, len(ids), *(ids[name] for name in (IMAGE, START, STOP, PAD)))
-    NanoForConditionalGeneration(config).save_pretrained(folder)
+    model = NanoForConditionalGeneration(config)
+    prepare_decoder(model, ids)
+    model.save_pretrained(folder)
 
 
 def train(
@@ -212,14 +214,25 @@ def main() -> int:
         description="Train optimem-nano. The folder is a checkpoint at any time; again with the"
         " same folder, training goes on from its weights.",
     )
-    parser.add_argument("--corpus", type=Path, required=True, help="text, plain or .xz; form feeds part documents")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="text, plain or .xz; form feeds part documents"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--minutes", type=float, default=20, help="how long (default 20)")
-    parser.add_argument("--lesson", choices=[*COURSES], default="cells", help="tower and cell reader, or the decoder")
+    parser.add_argument(
+        "--lesson",
+        choices=[*COURSES],
+        default="cells",
+        help="tower and cell reader, or the decoder",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--pages", type=int, default=500, help="pages laid out beforehand (default 500)")
-    parser.add_argument("--size", type=int, help="pairs of cells (1,024), or lines of a page (8), at once")
+    parser.add_argument(
+        "--pages", type=int, default=500, help="pages laid out beforehand (default 500)"
+    )
+    parser.add_argument(
+        "--size", type=int, help="pairs of cells (1,024), or lines of a page (8), at once"
+    )
     parser.add_argument("--threads", type=int, help="of the processor")
     options = parser.parse_args()
     if options.threads:

@@ -1,12 +1,13 @@
-"""The codec's tokens: a small BPE with every byte, and marks that say where on a page one reads.
+"""The codec's tokens: a small BPE with every byte, and marks for the rows and columns of a page.
 
-A line of a page is written cell by cell, each character by itself, and every eight cells stands a
-mark that says at which column they begin. So the decoder never has to count far: which vision
-token to look at follows from the marks, and which cell in it from the last few positions.
+The decoder is asked for a cell by its place. Behind a page's vision tokens stand the mark of a row
+and those of its columns, and at each of these it says which character stands there:
 
-    <row 12> <column 0> I ␣ w a n t ␣ t <column 8> o ␣ …
+    <start> (vision tokens) <row 12> <column 0> <column 1> <column 2> …
+                                          I          ␣          w     …
 
-A wide character is followed by `<half>`, so that cells and positions keep step.
+So it never has to count, and a whole page is read in one pass. The second cell of a wide character
+is `<half>`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from optimem.modes import COLUMNS, ROWS
 from optimem.vision.cells import Alphabet
 
-PAD, START, STOP, IMAGE, FIND, HALF = "<pad>", "<start>", "<stop>", "<image>", "<find>", "<half>"
-STRIDE = 8
-"""Cells between two marks of a line."""
-
+PAD, START, STOP, IMAGE, HALF = "<pad>", "<start>", "<stop>", "<image>", "<half>"
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _WORDS = Regex(r" ?[^\W\d_]+|\d| ?[^\w\s]+|\s|_")
 
@@ -33,15 +31,15 @@ def row_mark(row: int) -> str:
 
 
 def column_mark(column: int) -> str:
-    """The token behind which a line's cells from a column on stand."""
+    """The token at which the decoder says what stands in a column of the row."""
     return f"<column {column}>"
 
 
 def marks() -> list[str]:
     """All special tokens, in the order of their ids."""
     rows = [row_mark(row) for row in range(ROWS)]
-    columns = [column_mark(column) for column in range(0, COLUMNS, STRIDE)]
-    return [PAD, START, STOP, IMAGE, FIND, HALF, *rows, *columns]
+    columns = [column_mark(column) for column in range(COLUMNS)]
+    return [PAD, START, STOP, IMAGE, HALF, *rows, *columns]
 
 
 def train_tokenizer(documents: Sequence[str], alphabet: Alphabet, size: int = 8192) -> Tokenizer:

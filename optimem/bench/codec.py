@@ -1,0 +1,187 @@
+"""How much of a page optimem-nano still reads from its vision tokens, mode by mode.
+
+    optimem bench codec                             # packaged texts and random ids
+    optimem bench codec --text FILE --mode small    # any text file
+    optimem bench codec --decoder 2                 # let the decoder write two pages of each kind
+
+Text goes the whole way: laid out, drawn, encoded, kept in the store's own form, read back. The
+ceiling is every character right. Beside it stand two ways to spend as many positions without
+pictures: cutting the text off, and mean-pooled characters (`optimem.bench.pooling`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from optimem.bench.corpus import KINDS, pages_of, turns_of
+from optimem.bench.report import Check, print_report
+from optimem.errors import InputError, MissingExtraError
+from optimem.messages import parse
+from optimem.modes import Tier
+from optimem.renderers.layout import PageStyle
+from optimem.tokens import find_counter
+from optimem.values import Page
+
+MODES = (Tier.LARGE, Tier.BASE, Tier.SMALL, Tier.TINY)
+_BOUNDS = {Tier.BASE: 99.8, Tier.SMALL: 98.0, Tier.TINY: 90.0}
+_IDS_BOUND = 93.0  # % of random ids exact, at Base
+_CHINESE_BOUND = 97.0  # % of characters, at Base
+_ID = (8, 36)  # characters of the ids that are counted
+
+
+@dataclass
+class Tally:
+    """What was read of one kind of text in one mode.
+
+    Attributes:
+        pages: how many.
+        characters: on them.
+        tokens: of them, as text (o200k).
+        positions: of the decoder.
+        wrong: edits between what stood there and what was read.
+        words: distinct words read that stand there, and distinct words read.
+        ids: ids that were read without an error, and ids.
+        seconds: reading, with encoding.
+    """
+
+    pages: int = 0
+    characters: int = 0
+    tokens: int = 0
+    positions: int = 0
+    wrong: int = 0
+    words: list[int] = field(default_factory=lambda: [0, 0])
+    ids: list[int] = field(default_factory=lambda: [0, 0])
+    seconds: float = 0.0
+
+    def add(self, truth: Sequence[str], read: Sequence[str]) -> None:
+        """Count one page's rows."""
+        from rapidfuzz.distance import Levenshtein
+
+        stood, seen = "\n".join(truth), "\n".join(read)
+        self.pages += 1
+        self.characters += len(stood)
+        self.wrong += Levenshtein.distance(stood, seen)
+        found = set(seen.split())
+        self.words[0] += len(found & set(stood.split()))
+        self.words[1] += len(found)
+        for row, line in zip(truth, [*read, *[""] * len(truth)], strict=False):
+            asked = [word for word in row.split()[1:-1] if _ID[0] <= len(word) <= _ID[1]]
+            self.ids[0] += sum(word in line.split() for word in asked)
+            self.ids[1] += len(asked)
+
+    @property
+    def accuracy(self) -> float:
+        """Percentage of characters right: 1 - edits / length, order counts."""
+        return round(100 * max(0.0, 1 - self.wrong / max(self.characters, 1)), 3)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, by name."""
+        return {
+            "pages": self.pages,
+            "characters_per_position": round(self.characters / max(self.positions, 1), 1),
+            "tokens_per_position": round(self.tokens / max(self.positions, 1), 1),
+            "accuracy": self.accuracy,
+            "word_precision": round(100 * self.words[0] / max(self.words[1], 1), 2),
+            "exact_ids": round(100 * self.ids[0] / max(self.ids[1], 1), 2),
+            "seconds_per_page": round(self.seconds / max(self.pages, 1), 3),
+        }
+
+
+def main() -> None:
+    """Measure, print, and end with one JSON line."""
+    for module in ("torch", "transformers"):
+        if find_spec(module) is None:
+            raise MissingExtraError("optimem bench codec", "vision")
+    if find_spec("rapidfuzz") is None:
+        raise MissingExtraError("optimem bench codec", "bench")
+    options = _options(sys.argv[1:])
+    from optimem.vision import LocalReader
+
+    reader = LocalReader.load(options.reader, precision="int8")
+    modes = [Tier.parse(label) for label in options.mode]
+    style = PageStyle(fade=options.fade)
+    results: dict[str, Any] = {"reader": reader.profile.name, "fade": options.fade}
+    for kind, pages in _texts(options):
+        results[kind] = {}
+        for tier in modes:
+            found = measure(reader, pages, tier, style, "cells")
+            results[kind][tier.label] = {"cells": found.to_json()}
+            said = f"{kind} at {tier.label}: {found.accuracy} % of characters"
+            if options.decoder:
+                written = measure(reader, pages[: options.decoder], tier, style, "decoder")
+                results[kind][tier.label]["decoder"] = written.to_json()
+                said += f", {written.accuracy} % by the decoder"
+            print(f"{said}, {found.seconds / max(found.pages, 1):.2f} s a page", flush=True)
+    print_report("codec", results, _checks(results))
+
+
+def measure(reader: Any, pages: Sequence[Page], tier: Tier, style: PageStyle, how: str) -> Tally:
+    """Read pages in a mode, by the cell reader or by the decoder."""
+    tally, counter = Tally(), find_counter("o200k")
+    for page in pages:
+        start = time.perf_counter()
+        read = reader.read(page, tier, how=how, style=style).split("\n")
+        tally.seconds += time.perf_counter() - start
+        tally.positions += reader.shape(tier)[1]
+        tally.tokens += counter.count(page.text)
+        tally.add([row.rstrip(" ") for row in page.rows], read)
+    return tally
+
+
+def _texts(options: argparse.Namespace) -> Iterator[tuple[str, list[Page]]]:
+    """Kinds of text, and whole pages of each."""
+    for path in options.text:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as text: {error}") from None
+        turns = [parse({"role": "user", "content": part}) for part in text.split("\f") if part]
+        yield path.stem, pages_of(turns)[: options.pages]
+    if not options.text:
+        for kind in KINDS:
+            yield kind, pages_of(turns_of(kind))[: options.pages]
+
+
+def _checks(results: dict[str, Any]) -> list[Check]:
+    checks = []
+    for kind, modes in results.items():
+        if not isinstance(modes, dict):
+            continue
+        for label, ways in modes.items():
+            for way, found in ways.items():
+                name, tier = f"{kind} at {label}, {way}", Tier.parse(label)
+                if kind == "ids" and tier == Tier.BASE:
+                    checks.append(
+                        Check(f"{name}: exact", found["exact_ids"], ">=", _IDS_BOUND, "%")
+                    )
+                elif kind == "chinese" and tier == Tier.BASE:
+                    checks.append(Check(name, found["accuracy"], ">=", _CHINESE_BOUND, "%"))
+                elif kind not in ("ids", "chinese") and tier in _BOUNDS:
+                    checks.append(Check(name, found["accuracy"], ">=", _BOUNDS[tier], "%"))
+    return checks
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "optimem bench codec", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--text", type=Path, nargs="+", default=[], help="text files to read")
+    parser.add_argument(
+        "--mode", nargs="+", default=[t.label for t in MODES], choices=[t.label for t in MODES]
+    )
+    parser.add_argument("--pages", type=int, default=8, help="pages of each text (default 8)")
+    parser.add_argument("--decoder", type=int, default=0, help="pages that the decoder writes")
+    parser.add_argument("--fade", choices=["native", "area"], default="native")
+    parser.add_argument("--reader", default="nano", help="a checkpoint with a cell reader")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
