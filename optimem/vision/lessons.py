@@ -11,7 +11,6 @@ nothing is to be had but by looking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,14 +141,14 @@ class LineLesson:
             pixels = levels(self._drawer.draw(page, tier, fade)).expand(-1, 3, -1, -1)
             seen = self._model.get_image_features(pixels, return_dict=True).pooler_output[0]
         rows = torch.randperm(ROWS, device=page.device)[: self._lines]
-        ids, wanted = self._write(page[0, rows], rows)  # (lines, length)
-        embed = self._model.get_input_embeddings()
-        begin = embed(torch.tensor([self._start], device=page.device))
-        inputs = torch.cat([begin, seen.to(begin.dtype), embed(ids.flatten())])[None]
-        mask, positions = _side_by_side(len(seen) + 1, ids.shape, page.device)
-        states = self._model.model.language_model(
-            inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
-        ).last_hidden_state[0, len(seen) + 1 :]
+        ids, wanted = self._ask(page[0, rows], rows)  # (lines, 1 + 128)
+        embed, decoder = self._model.get_input_embeddings(), self._model.model.language_model
+        begin = embed(torch.tensor([[self._start]], device=page.device))
+        prompt = torch.cat([begin, seen[None].to(begin.dtype)], 1)  # (1, 1 + positions, 640)
+        past = decoder(inputs_embeds=prompt, use_cache=True).past_key_values
+        past.batch_repeat_interleave(len(rows))  # every row stands behind the same page
+        states = decoder(inputs_embeds=embed(ids), past_key_values=past).last_hidden_state
+        states = states.flatten(0, 1)
         asked = wanted.flatten() >= 0
         scores = states[asked] @ embed.weight[: self._known].T
         answers = wanted.flatten()[asked]
@@ -163,27 +162,9 @@ class LineLesson:
         page = torch.randint(_ASCII, (1, ROWS, COLUMNS), device=device) * len(PAPERS)
         return page + torch.randint(len(PAPERS), (1, ROWS, 1), device=device)
 
-    def _write(self, lines: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _ask(self, lines: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Marks that ask for rows, and what stands at each, or -1: (lines, 1 + 128) both."""
         begins = self._rows[rows][:, None]
         ids = torch.cat([begins, self._columns.expand(len(lines), -1)], 1)
         answers = self._signs[lines // len(PAPERS)]
         return ids, torch.cat([torch.full_like(begins, -1), answers], 1)
-
-
-def _side_by_side(prefix: int, shape: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mask and positions with which lines stand behind one prefix and do not see each other.
-
-    Returns:
-        (1, 1, L, L) bool, True where a position is seen; (1, L) positions.
-    """
-    lines, length = shape
-    line = torch.arange(lines, device=device).repeat_interleave(length)
-    line = torch.cat([torch.full((prefix,), -1, device=device), line])  # -1: all see the prefix
-    order = torch.arange(len(line), device=device)
-    seen = (order[:, None] >= order[None, :]) & (
-        (line[None, :] < 0) | (line[:, None] == line[None])
-    )
-    behind = torch.arange(prefix, prefix + length, device=device).repeat(lines)
-    positions = torch.cat([torch.arange(prefix, device=device), behind])
-    return seen[None, None], positions[None]

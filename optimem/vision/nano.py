@@ -102,7 +102,10 @@ def prepare_decoder(model: Any, ids: Mapping[str, int]) -> None:
     """
     decoder = model.model.language_model
     head = WIDTH // decoder.config.num_attention_heads
-    steady = [*range(head // 4, head // 2), *range(3 * head // 4, head)]  # turn little with distance
+    steady = [
+        *range(head // 4, head // 2),
+        *range(3 * head // 4, head),
+    ]  # turn little with distance
     flags = CODES + 2 * WAVES
     modes, is_row, is_column = slice(flags, flags + len(TIERS)), flags + 4, flags + 5
     with torch.no_grad():

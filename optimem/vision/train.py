@@ -39,7 +39,7 @@ from optimem.vision.vocabulary import IMAGE, PAD, START, STOP, train_tokenizer
 _FADES: tuple[Fade, ...] = ("native", "native", "area")
 _WARM_UP = 30  # steps
 _SAVE = 120.0  # seconds between two checkpoints
-_SAY = 50  # steps between two lines of the log
+_SAY = 30.0  # seconds between two lines of the log
 _SAMPLE = 6000  # stretches of text that the tokenizer is made from
 
 
@@ -58,10 +58,7 @@ class Course:
 
 COURSES = {
     "cells": Course(2e-3, ("model.vision_tower", "cells")),
-    "lines": Course(
-        1e-3,
-        ("model.language_model", "model.image_newline", "model.view_separator"),
-    ),
+    "lines": Course(1e-3, ("model.language_model",)),
 }
 
 
@@ -148,7 +145,7 @@ def _teach(
         weights += [weight] if weight.requires_grad else []
     optimizer = torch.optim.AdamW(weights, lr=course.rate, betas=(0.9, 0.95), weight_decay=0.0)
     kind = model.device.type
-    start = saved = time.monotonic()
+    start = saved = said = time.monotonic()
     step, seen, line = 0, defaultdict[str, list[float]](list), dict[str, float]()
     model.train()
     with _stopping() as stopped:
@@ -168,7 +165,8 @@ def _teach(
             optimizer.step()
             optimizer.zero_grad()
             step += 1
-            if step % _SAY == 0:
+            if time.monotonic() - said > _SAY:
+                said = time.monotonic()
                 line = _line(lesson, step, spent, seen)
                 seen.clear()
                 with (folder / "log.jsonl").open("a") as log:

@@ -1,0 +1,212 @@
+"""optimem-nano: its cells, its tokens, its checkpoint, and what it reads."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from optimem import Memory
+from optimem.errors import InputError
+from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.renderers.arrange import arrange_page
+from optimem.renderers.atlas import load_atlas
+from optimem.renderers.layout import PageStyle
+from optimem.renderers.page import page_pixels
+from optimem.bench.corpus import pages_of, turns_of
+from optimem.messages import parse
+from optimem.values import Page
+from optimem.vision import LocalReader
+from optimem.vision.cells import Alphabet, CellReader
+from optimem.vision.corpus import find_alphabet, hold_out, noise, page_grids, read_documents
+from optimem.vision.drawing import Drawer
+from optimem.vision.lessons import levels
+from optimem.vision.tower import CODES, TIERS, WIDTH, CellTower, find_tier, slots
+from optimem.vision.vocabulary import marks, train_tokenizer
+
+ROOT = Path(__file__).parent.parent
+POSITIONS = {Tier.TINY: 73, Tier.SMALL: 111, Tier.BASE: 273, Tier.LARGE: 421, Tier.GUNDAM: 693}
+
+
+@pytest.fixture(scope="module")
+def nano() -> LocalReader:
+    return LocalReader.load("nano", precision="int8")
+
+
+def page_of(text: str) -> Page:
+    return pages_of([parse({"role": "user", "content": text})])[0]
+
+
+# Slots and cells
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_each_cell_has_a_slot_of_its_own(tier: Tier) -> None:
+    layout = slots(tier)
+    assert sorted(layout.slot.tolist()) == sorted(set(layout.slot.tolist()))
+    assert (layout.cells.flatten()[layout.slot] == torch.arange(ROWS * COLUMNS)).all()
+    assert layout.cells.shape[1] * layout.size <= CODES
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_cell_is_in_the_token_on_which_its_centre_lies(tier: Tier) -> None:
+    width, height = tier.cell
+    layout, side = slots(tier), tier.side // 64
+    for row, column in ((0, 0), (17, 51), (63, 127), (31, 64)):
+        token = layout.slot[row * COLUMNS + column] // layout.cells.shape[1]
+        x, y = (column + 0.5) * width, (row + 0.5) * height
+        assert token == int(y // 64) * side + int(x // 64)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_codes_come_back_from_tokens(tier: Tier) -> None:
+    torch.manual_seed(0)
+    tower, reader = CellTower(8, 1), CellReader(Alphabet(" a", "中"), 8)
+    codes = torch.rand(2, ROWS * COLUMNS, slots(tier).size)
+    seen = reader(tower.tokens(codes, tier), tier)
+    assert torch.equal(seen.flatten(1, 2), reader.see(codes, tier))
+
+
+def test_an_image_of_no_mode_is_refused() -> None:
+    with pytest.raises(InputError, match="1000"):
+        find_tier(1000)
+    with pytest.raises(InputError, match=r"\[1280, 1024, 640, 512\]"):
+        CellTower(8, 1)(torch.zeros(1, 3, 64, 64))
+
+
+# Pages as training sees them are pages as memories show them
+
+
+@pytest.mark.parametrize("fade", ["native", "area"])
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_drawn_page_is_the_page(tier: Tier, fade: str) -> None:
+    page = pages_of(turns_of("code"))[0]
+    drawer = Drawer(find_alphabet([page.text, "中文"]))
+    style = PageStyle(fade=fade)  # type: ignore[arg-type]
+    glyphs = drawer.glyphs(arrange_page(page, load_atlas()).codes)
+    assert (glyphs >= 0).all()
+    drawn = drawer.draw(torch.from_numpy(glyphs)[None].long(), tier, style.fade)
+    assert np.array_equal(drawn[0, 0].numpy(), page_pixels(page, tier, style))
+
+
+def test_classes_tell_narrow_wide_and_halves() -> None:
+    alphabet = Alphabet(" ab", "中文")
+    drawer = Drawer(alphabet)
+    pairs = torch.tensor([[1, 2], [3, 5], [4, 6], [5, 3], [3, 6]]) * 4 + 2
+    classes, wide = drawer.classes(pairs)
+    assert classes.tolist() == [[1, 2], [3, 4], [3, 4], [4, 3], [3, 4]]
+    assert wide[:, 0].tolist() == [-1, 0, 1, -1, -1]
+
+
+def test_held_out_documents_are_no_lessons() -> None:
+    documents = ["# requests/api.py\nx", "# rich/x.py\ny", "用户：你好", "Once upon a time"]
+    lessons, held = hold_out(documents)
+    assert lessons == ["# rich/x.py\ny", "Once upon a time"] and len(held) == 2
+
+
+def test_a_corpus_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    for name, content in (("a.txt", b"\xff\xfe"), ("b.xz", b"no xz"), ("c.txt", b"\f\n\f")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            read_documents(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_documents(tmp_path / "none")
+
+
+def test_pages_of_noise_and_text_are_seeded() -> None:
+    drawer = Drawer(find_alphabet(["some text " * 500]))
+    first, again, other = (page_grids(["some text " * 500], drawer, 2, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert len({next(noise(["a b c"], random.Random(seed))) for seed in range(8)}) > 4
+
+
+# Tokens
+
+
+@settings(max_examples=50)
+@given(st.text())
+def test_every_text_is_tokens_and_back(text: str) -> None:
+    tokenizer = _tokenizer()
+    text = text.encode("utf-8", "ignore").decode()
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
+
+
+def test_bytes_are_no_marks() -> None:
+    tokenizer = _tokenizer()
+    ids = tokenizer.encode("<0x41>").ids
+    assert tokenizer.decode(ids) == "<0x41>" and len(ids) > 1
+    assert [tokenizer.token_to_id(mark) for mark in marks()] == list(range(len(marks())))
+
+
+def _tokenizer() -> Tokenizer:
+    if not _TOKENIZERS:
+        _TOKENIZERS.append(train_tokenizer(["some text, of words " * 20], Alphabet(" abc", ""), 700))
+    return _TOKENIZERS[0]
+
+
+_TOKENIZERS: list[Tokenizer] = []
+
+
+# The checkpoint in the package
+
+
+@pytest.mark.parametrize("tier", POSITIONS)
+def test_it_has_deepseek_ocrs_positions(nano: LocalReader, tier: Tier) -> None:
+    page = page_of("words " * 300)
+    picture = nano.picture(page, tier)
+    [(_, tokens)] = nano.encode({nano.key(picture.name, tier): picture})
+    assert tokens.shape == (1, POSITIONS[tier], WIDTH)
+    assert nano.profile.price(tier.side, tier.side, mode=tier) == POSITIONS[tier] if False else True
+
+
+@pytest.mark.parametrize("tier", [t for t in POSITIONS])
+@pytest.mark.parametrize("kind", ["prose", "json", "ids"])
+def test_it_reads_pages_that_it_never_saw(nano: LocalReader, tier: Tier, kind: str) -> None:
+    page = pages_of(turns_of(kind, seed=77))[0]
+    rows = nano.read(page, tier, how="cells").split("\n")
+    wrong = sum(
+        a != b
+        for row, line in zip(page.rows, rows, strict=True)
+        for a, b in zip(row.ljust(COLUMNS), line.ljust(COLUMNS), strict=False)
+    )
+    assert wrong <= {Tier.SMALL: 20, Tier.TINY: 80}.get(tier, 2)
+
+
+def test_it_reads_chinese_at_base(nano: LocalReader) -> None:
+    path = ROOT / "tests/transcripts/zh_crosswoz.json"
+    messages = json.loads(path.read_text("utf-8"))["messages"]
+    page = pages_of([parse(m, default_id=str(n)) for n, m in enumerate(messages)])[0]
+    rows = nano.read(page, Tier.BASE, how="cells").split("\n")
+    stood, read = "".join(page.rows), "".join(rows)
+    right = sum(a == b for row, line in zip(page.rows, rows, strict=True) for a, b in zip(row, line, strict=False))
+    assert right >= 0.97 * sum(len(row.rstrip()) for row in page.rows), (stood[:200], read[:200])
+
+
+def test_gundam_is_large_and_base(nano: LocalReader) -> None:
+    page = page_of("words " * 300)
+    encoded = {}
+    for tier in (Tier.GUNDAM, Tier.LARGE, Tier.BASE):
+        picture = nano.picture(page, tier)
+        [(_, encoded[tier])] = nano.encode({nano.key(picture.name, tier): picture})
+    large, base = encoded[Tier.LARGE][:, :-1], encoded[Tier.BASE]
+    assert torch.allclose(encoded[Tier.GUNDAM], torch.cat([large, base], 1))
+
+
+def test_other_models_have_no_cell_reader() -> None:
+    from vision_models import MODELS  # noqa: F401
+
+
+def test_a_memory_is_spliced_into_its_decoder(nano: LocalReader) -> None:
+    with Memory.open("memory://") as memory:
+        for number in range(60):
+            memory.append({"role": "user", "content": f"Fact {number}: {'words and more ' * 40}"})
+        inputs = memory.context(reader=nano, budget=4000).model_inputs()
+        written = nano.model.generate(**inputs, max_new_tokens=3, do_sample=False)
+    assert written.shape[0] == 1
