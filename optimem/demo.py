@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from optimem.memory import Memory
-from optimem.modes import Tier
+from optimem.modes import COLUMNS, Tier
 from optimem.recall import Recalled
 from optimem.renderers.page import page_pixels
 from optimem.renderers.png import encode
@@ -47,6 +48,8 @@ class Demo:
         growth: by percent of the session, by reader, (text tokens, context tokens).
         stored: bytes in the store by kind.
         anchors: the exact strings of one page, and what all pages' captions cost.
+        read_back: by mode, what optimem-nano reads on the page of the contact sheet: the share
+            of characters right and the first line; empty without the extra `vision`.
         recall: the query, whether the words came back exactly, and where they stand.
         sheet: the contact sheet's file.
         seconds: run time.
@@ -60,6 +63,7 @@ class Demo:
     growth: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
     anchors: dict[str, Any] = field(default_factory=dict)
+    read_back: dict[str, dict[str, Any]] = field(default_factory=dict)
     recall: dict[str, Any] = field(default_factory=dict)
     sheet: str = ""
     seconds: float = 0.0
@@ -95,6 +99,7 @@ def run_demo(sheet: Path, advance: Callable[[], None]) -> Demo:
             _look_back(memory, demo, session)
             page = memory.page(demo.anchors["page"])
     sheet.write_bytes(contact_sheet(page))
+    demo.read_back = read_back(page)
     demo.sheet = str(sheet)
     demo.seconds = round(time.perf_counter() - begun, 2)
     return demo
@@ -110,6 +115,29 @@ def contact_sheet(page: Page) -> bytes:
         paper[: tier.side, left : left + tier.side] = page_pixels(page, tier)
         left += tier.side + gap
     return encode(paper)
+
+
+def read_back(page: Page) -> dict[str, dict[str, Any]]:
+    """What optimem-nano reads on a page in each mode, from its vision tokens alone."""
+    if any(find_spec(module) is None for module in ("torch", "transformers")):
+        return {}
+    from optimem.vision import LocalReader
+
+    reader, found = LocalReader.load("nano"), {}
+    for tier in SQUARE_MODES:
+        read = reader.read(page, tier, how="cells").split("\n")
+        stood = [row.ljust(COLUMNS) for row in page.rows]
+        seen = [row.ljust(COLUMNS) for row in read]
+        right = sum(
+            a == b for pair in zip(stood, seen, strict=True) for a, b in zip(*pair, strict=False)
+        )
+        found[tier.label] = {
+            "positions": reader.shape(tier)[1],
+            "percent_right": round(100 * right / sum(map(len, stood)), 2),
+            "stood": stood[0].rstrip(),
+            "read": read[0],
+        }
+    return found
 
 
 def _measure(memory: Memory, demo: Demo, percent: int) -> None:

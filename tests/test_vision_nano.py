@@ -11,24 +11,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from vision_models import save_checkpoint
 
 from optimem import Memory
+from optimem.bench.corpus import pages_of, turns_of
 from optimem.errors import InputError
+from optimem.messages import parse
 from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.arrange import arrange_page
 from optimem.renderers.atlas import load_atlas
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import page_pixels
-from optimem.bench.corpus import pages_of, turns_of
-from optimem.messages import parse
 from optimem.values import Page
 from optimem.vision import LocalReader
 from optimem.vision.cells import Alphabet, CellReader
 from optimem.vision.corpus import find_alphabet, hold_out, noise, page_grids, read_documents
 from optimem.vision.drawing import Drawer
-from optimem.vision.lessons import levels
+from optimem.vision.release import cut, release
 from optimem.vision.tower import CODES, TIERS, WIDTH, CellTower, find_tier, slots
+from optimem.vision.train import begin, train
 from optimem.vision.vocabulary import marks, train_tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -147,7 +151,7 @@ def test_bytes_are_no_marks() -> None:
 
 def _tokenizer() -> Tokenizer:
     if not _TOKENIZERS:
-        _TOKENIZERS.append(train_tokenizer(["some text, of words " * 20], Alphabet(" abc", ""), 700))
+        _TOKENIZERS.append(train_tokenizer(["some text of words " * 20], Alphabet(" a", ""), 700))
     return _TOKENIZERS[0]
 
 
@@ -163,10 +167,9 @@ def test_it_has_deepseek_ocrs_positions(nano: LocalReader, tier: Tier) -> None:
     picture = nano.picture(page, tier)
     [(_, tokens)] = nano.encode({nano.key(picture.name, tier): picture})
     assert tokens.shape == (1, POSITIONS[tier], WIDTH)
-    assert nano.profile.price(tier.side, tier.side, mode=tier) == POSITIONS[tier] if False else True
 
 
-@pytest.mark.parametrize("tier", [t for t in POSITIONS])
+@pytest.mark.parametrize("tier", POSITIONS)
 @pytest.mark.parametrize("kind", ["prose", "json", "ids"])
 def test_it_reads_pages_that_it_never_saw(nano: LocalReader, tier: Tier, kind: str) -> None:
     page = pages_of(turns_of(kind, seed=77))[0]
@@ -184,9 +187,8 @@ def test_it_reads_chinese_at_base(nano: LocalReader) -> None:
     messages = json.loads(path.read_text("utf-8"))["messages"]
     page = pages_of([parse(m, default_id=str(n)) for n, m in enumerate(messages)])[0]
     rows = nano.read(page, Tier.BASE, how="cells").split("\n")
-    stood, read = "".join(page.rows), "".join(rows)
-    right = sum(a == b for row, line in zip(page.rows, rows, strict=True) for a, b in zip(row, line, strict=False))
-    assert right >= 0.97 * sum(len(row.rstrip()) for row in page.rows), (stood[:200], read[:200])
+    stood, read = "\n".join(row.rstrip() for row in page.rows), "\n".join(rows)
+    assert Levenshtein.distance(stood, read) <= 0.03 * len(stood)
 
 
 def test_gundam_is_large_and_base(nano: LocalReader) -> None:
@@ -199,14 +201,67 @@ def test_gundam_is_large_and_base(nano: LocalReader) -> None:
     assert torch.allclose(encoded[Tier.GUNDAM], torch.cat([large, base], 1))
 
 
-def test_other_models_have_no_cell_reader() -> None:
-    from vision_models import MODELS  # noqa: F401
+def test_other_models_have_no_cell_reader(tmp_path: Path) -> None:
+    other = LocalReader.load(str(save_checkpoint("unlimited", tmp_path)))
+    with pytest.raises(InputError, match="no cell reader"):
+        other.read(page_of("words " * 300), Tier.TINY, how="cells")
 
 
 def test_a_memory_is_spliced_into_its_decoder(nano: LocalReader) -> None:
     with Memory.open("memory://") as memory:
         for number in range(60):
             memory.append({"role": "user", "content": f"Fact {number}: {'words and more ' * 40}"})
-        inputs = memory.context(reader=nano, budget=4000).model_inputs()
+        context = memory.context(reader=nano, budget=4000)
+        inputs = context.model_inputs()
         written = nano.model.generate(**inputs, max_new_tokens=3, do_sample=False)
-    assert written.shape[0] == 1
+    assert inputs["input_ids"].shape[1] == context.tokens <= 4000
+    assert written.shape[1] == context.tokens + 3
+
+
+# Training
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_it_learns_to_read_cells(tmp_path: Path) -> None:
+    """From the seed, on two hundred small batches: most cells are read, in each mode."""
+    corpus, folder = tmp_path / "corpus.txt", tmp_path / "nano"
+    texts = [turn.text for kind in ("prose", "code", "json") for turn in turns_of(kind)]
+    corpus.write_text("\f".join(texts), "utf-8")
+    line = train(corpus, folder, 30, steps=200, pages=20, size=256, say=lambda text: None)
+    assert line["base right"] > 0.9 and line["tiny right"] > 0.6
+    again = train(corpus, folder, 30, steps=20, pages=20, size=256, say=lambda text: None)
+    assert again["base loss"] < line["base loss"] + 1  # goes on from its weights
+    curve = [json.loads(row) for row in (folder / "log.jsonl").read_text().splitlines()]
+    assert {row["lesson"] for row in curve} == {"cells"}
+
+
+def test_a_step_of_either_lesson_changes_only_its_part(tmp_path: Path) -> None:
+    corpus, folder = tmp_path / "corpus.txt", tmp_path / "nano"
+    corpus.write_text("\f".join(turn.text for turn in turns_of("prose")), "utf-8")
+    options = {"steps": 1, "pages": 2, "modes": [Tier.TINY], "say": lambda text: None}
+    train(corpus, folder, 1, lesson="cells", size=16, **options)  # type: ignore[arg-type]
+    before = _weights(folder)
+    train(corpus, folder, 1, lesson="lines", size=1, **options)  # type: ignore[arg-type]
+    after = _weights(folder)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("model.language_model") for name in changed)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_release_is_small_and_reads_alike(tmp_path: Path) -> None:
+    corpus, folder = tmp_path / "corpus.txt", tmp_path / "nano"
+    corpus.write_text("some words " * 300, "utf-8")
+    begin(folder, read_documents(corpus), seed=3)
+    size = release(folder, tmp_path / "out")
+    assert size < 0.3 * (folder / "model.safetensors").stat().st_size
+    parts = cut(tmp_path / "out" / "model.safetensors", 1 << 20)
+    assert sum(part.stat().st_size for part in parts) == size
+    joined = b"".join(part.read_bytes() for part in sorted(parts))
+    (tmp_path / "out" / "model.safetensors").write_bytes(joined)
+    page = page_of("words " * 300)
+    read = [LocalReader.load(str(f)).read(page, how="cells") for f in (folder, tmp_path / "out")]
+    assert len(read[0]) > 0 and read[0].count("\n") == read[1].count("\n") == ROWS - 1

@@ -102,14 +102,18 @@ def main() -> None:
     if find_spec("rapidfuzz") is None:
         raise MissingExtraError("optimem bench codec", "bench")
     options = _options(sys.argv[1:])
+    from optimem.bench.pooling import cut_accuracy, pooled_accuracy
     from optimem.vision import LocalReader
 
     reader = LocalReader.load(options.reader, precision="int8")
     modes = [Tier.parse(label) for label in options.mode]
     style = PageStyle(fade=options.fade)
     results: dict[str, Any] = {"reader": reader.profile.name, "fade": options.fade}
+    counter = find_counter("o200k")
     for kind, pages in _texts(options):
         results[kind] = {}
+        lessons = [page for other in KINDS if other != kind for page in pages_of(turns_of(other))]
+        tokens = [counter.count(page.text) for page in pages]
         for tier in modes:
             found = measure(reader, pages, tier, style, "cells")
             results[kind][tier.label] = {"cells": found.to_json()}
@@ -118,6 +122,13 @@ def main() -> None:
                 written = measure(reader, pages[: options.decoder], tier, style, "decoder")
                 results[kind][tier.label]["decoder"] = written.to_json()
                 said += f", {written.accuracy} % by the decoder"
+            positions = reader.shape(tier)[1]
+            others = {"cut off": cut_accuracy(pages, tokens, positions)}
+            if options.baseline:
+                pooled = pooled_accuracy(lessons, pages, positions, options.baseline)
+                others["mean-pooled"] = pooled
+            results[kind][tier.label]["baselines"] = others
+            said += "".join(f", {value} % {name}" for name, value in others.items())
             print(f"{said}, {found.seconds / max(found.pages, 1):.2f} s a page", flush=True)
     print_report("codec", results, _checks(results))
 
@@ -155,7 +166,8 @@ def _checks(results: dict[str, Any]) -> list[Check]:
         if not isinstance(modes, dict):
             continue
         for label, ways in modes.items():
-            for way, found in ways.items():
+            for way in ways.keys() - {"baselines"}:
+                found = ways[way]
                 name, tier = f"{kind} at {label}, {way}", Tier.parse(label)
                 if kind == "ids" and tier == Tier.BASE:
                     checks.append(
@@ -178,6 +190,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--pages", type=int, default=8, help="pages of each text (default 8)")
     parser.add_argument("--decoder", type=int, default=0, help="pages that the decoder writes")
+    parser.add_argument(
+        "--baseline",
+        type=float,
+        default=20,
+        help="seconds to train mean pooling (default 20; 0: not)",
+    )
     parser.add_argument("--fade", choices=["native", "area"], default="native")
     parser.add_argument("--reader", default="nano", help="a checkpoint with a cell reader")
     return parser.parse_args(arguments)

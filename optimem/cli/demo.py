@@ -61,5 +61,14 @@ def demo(
     out.print(
         f"Recall of {recall['query']!r}: turn {recall['turn']}, on page {recall['page']}, {how}."
     )
+    for mode, found in result.read_back.items():
+        out.print(
+            f"Read back at {mode} ({found['positions']} positions):"
+            f' {found["percent_right"]} % of characters right, from "{found["read"][:60]}"',
+            highlight=False,
+            markup=False,
+        )
+    if not result.read_back:
+        out.print("To read pages back here: pip install 'optimem[vision]'", markup=False)
     out.print(f"One page in four modes, side by side: {result.sheet}")
     out.print(f"{result.seconds} s")

@@ -25,7 +25,7 @@ from optimem.vision.nano import NanoForConditionalGeneration, NanoOcr
 from optimem.vision.quantize import QUANTIZED, load_int8
 
 _FILES = ["*.json", "*.jinja", "*.safetensors"]
-_NANO = Path(__file__).parent / "nano"
+_NANO = Path(__file__).parent / "optimem-nano"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from optimem.vision.cells import Alphabet
 from optimem.vision.drawing import Drawer
 
 HELD_OUT = r"PRESIDENT [A-Z]|Small\. Fast\. Reliable|# (requests|flask)/|用户："
-"""How documents begin that training never sees: whole sources of prose, documentation, code
-and Chinese (addresses on the State of the Union, SQLite's manual, two Python packages, CrossWOZ)."""
+"""How documents begin that training never sees: whole sources of prose (addresses on the State
+of the Union), documentation (SQLite's), code (two Python packages) and Chinese (CrossWOZ)."""
 
 _ROLES: tuple[Role, ...] = ("user", "assistant", "tool", "system")
 _LONGEST = 6000  # characters of one turn

@@ -26,7 +26,7 @@ from optimem.vision.vocabulary import HALF, START, column_mark, row_mark
 
 _ASCII = 95  # they come first in every alphabet
 _NOISE = 0.02  # added to codes, so that rounding them to int8 costs nothing
-_WIDE = 512  # pairs of a step on which the many wide characters are told apart
+_WIDE = 600  # pairs of a step on which the many wide characters are told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +81,21 @@ class CellLesson:
         if not len(whole):
             return Marks(loss, right)
         scores = reader.wide(seen[whole].flatten(1))
-        loss = loss + 0.3 * functional.cross_entropy(scores.float(), wide[whole, 0])
+        loss = loss + functional.cross_entropy(scores.float(), wide[whole, 0])
         told = (scores.argmax(-1) == wide[whole, 0]).float().mean().item()
         return Marks(loss, right, told)
 
     def _sample(self) -> Tensor:
-        """A quarter each of real text, ASCII, any narrow and any wide characters."""
+        """Half of them wide characters, which are many, the others real text and narrow ones."""
         count, alphabet = self._share, self._drawer.alphabet
         device = self._grids.device
         narrow, wide = len(alphabet.narrow), len(alphabet.wide)
         real = self._grids[torch.randint(len(self._grids), (count,), device=device)].long()
-        begins = narrow + torch.randint(wide, (count, 1), device=device)
+        begins = narrow + torch.randint(wide, (2 * count, 1), device=device)
         made = torch.cat(
             [
-                torch.randint(min(_ASCII, narrow), (count, 2), device=device),
-                torch.randint(narrow, (count, 2), device=device),
+                torch.randint(min(_ASCII, narrow), (count // 2, 2), device=device),
+                torch.randint(narrow, (count // 2, 2), device=device),
                 torch.cat([begins, begins + wide], 1),
             ]
         )

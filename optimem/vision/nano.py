@@ -17,14 +17,13 @@ from optimem.vision.lines import read_rows
 from optimem.vision.tower import CODES, TIERS, WAVES, WIDTH, CellTower, waves
 from optimem.vision.vocabulary import column_mark, row_mark
 
-
 _LOOK = 3.0
 _MATCH = 4.0
 _SMALL = 0.12
 _THETA = 1e6  # slow enough that half of each head matches places whatever the distance
 
 
-class NanoForConditionalGeneration(UnlimitedOcrForConditionalGeneration):  # type: ignore[misc]
+class NanoForConditionalGeneration(UnlimitedOcrForConditionalGeneration):  # type: ignore[no-untyped-call]
     """DeepSeek-OCR's decoder and splice behind a tower of cells; and a reader of those cells."""
 
     def __init__(self, config: Any) -> None:
@@ -49,7 +48,8 @@ def nano_config(
     """
     layers = 3
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}  # never used
-    return UnlimitedOcrConfig(
+    config: Any = UnlimitedOcrConfig  # keeps what it does not know, like the alphabet
+    return config(
         architectures=["NanoForConditionalGeneration"],
         alphabet=asdict(alphabet),
         image_token_id=image_token,

@@ -109,7 +109,7 @@ class CellTower(nn.Module):
         """
         tier = find_tier(pixel_values.shape[-1])
         codes = self.codes(pixel_values[:, 0], tier)  # (b, 64 * 128, d)
-        return BaseModelOutput(last_hidden_state=self.tokens(codes, tier))  # type: ignore[arg-type]
+        return BaseModelOutput(last_hidden_state=self.tokens(codes, tier))
 
     def codes(self, pixels: Tensor, tier: Tier) -> Tensor:
         """Codes between -1 and 1 of each cell: (batch, 64 * 128, d), of pages (batch, s, s)."""

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from optimem.errors import InputError, OptiMemError
+from optimem.modes import Tier
 from optimem.renderers.atlas import Fade
 from optimem.vision.cells import Alphabet
 from optimem.vision.corpus import find_alphabet, hold_out, page_grids, pieces, read_documents
@@ -69,7 +70,8 @@ def begin(folder: Path, documents: list[str], seed: int) -> None:
     drawn = pieces(documents, rng)
     tokenizer = train_tokenizer([next(drawn) for _ in range(_SAMPLE)], alphabet)
     folder.mkdir(parents=True, exist_ok=True)
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    fast(
         tokenizer_object=tokenizer, bos_token=START, eos_token=STOP, pad_token=PAD
     ).save_pretrained(folder)
     ids = tokenizer.get_vocab()
@@ -90,6 +92,8 @@ def train(
     device: str = "cpu",
     pages: int = 500,
     size: int | None = None,
+    modes: Sequence[Tier] = TIERS,
+    steps: int | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train for some minutes; returns what the last line of the log says.
@@ -103,6 +107,8 @@ def train(
         device: where.
         pages: pages of text that are laid out beforehand.
         size: pairs of cells, or lines of a page, in one batch.
+        modes: which modes are taught, in turn.
+        steps: stop after so many, if that is sooner.
         say: is told how it goes.
 
     Raises:
@@ -112,34 +118,36 @@ def train(
     if not (folder / "config.json").exists():
         say(f"new checkpoint in {folder}")
         begin(folder, documents, seed)
-    model = NanoForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(device)
+    model: Any = NanoForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model.to(device)
     drawer = Drawer(Alphabet(**model.config.alphabet), device)
     laid_out = random.Random(f"{seed} {time.time_ns()}").randrange(1 << 30)
     grids = torch.from_numpy(page_grids(documents, drawer, pages, laid_out)).to(device)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    one: Callable[[Any, Fade], Marks]
+    one: Callable[[Tier, Fade], Marks]
     if lesson == "cells":
         cells = CellLesson(model, drawer, grids, size or 1024)
         one = cells.step
     else:
         lines = LineLesson(model, drawer, tokenizer, grids, size or 8)
 
-        def one(tier: Any, fade: Fade) -> Marks:
+        def one(tier: Tier, fade: Fade) -> Marks:
             return lines.step(tier, fade, random=random.random() < 0.5)
 
-    return _teach(model, folder, COURSES[lesson], lesson, one, minutes * 60, say)
+    return _teach(model, folder, lesson, one, modes, minutes * 60, steps, say)
 
 
 def _teach(
     model: Any,
     folder: Path,
-    course: Course,
     lesson: str,
-    one: Callable[[Any, Fade], Marks],
+    one: Callable[[Tier, Fade], Marks],
+    modes: Sequence[Tier],
     seconds: float,
+    steps: int | None,
     say: Callable[[str], None],
 ) -> dict[str, float]:
-    weights = []
+    course, weights = COURSES[lesson], []
     for name, weight in model.named_parameters():
         weight.requires_grad_(name.startswith(course.begins))
         weights += [weight] if weight.requires_grad else []
@@ -149,11 +157,11 @@ def _teach(
     step, seen, line = 0, defaultdict[str, list[float]](list), dict[str, float]()
     model.train()
     with _stopping() as stopped:
-        while (spent := time.monotonic() - start) < seconds and not stopped:
+        while (spent := time.monotonic() - start) < seconds and step != steps and not stopped:
             fall = min(1.0, 2 * (1 - spent / seconds) + 0.02)  # falls over the second half
             for group in optimizer.param_groups:
                 group["lr"] = course.rate * min(1.0, (step + 1) / _WARM_UP) * fall
-            for tier in TIERS:
+            for tier in modes:
                 with torch.autocast(kind, torch.bfloat16):
                     marks = one(tier, random.choice(_FADES))
                 marks.loss.backward()  # type: ignore[no-untyped-call]
@@ -231,6 +239,10 @@ def main() -> int:
     parser.add_argument(
         "--size", type=int, help="pairs of cells (1,024), or lines of a page (8), at once"
     )
+    parser.add_argument(
+        "--modes", nargs="+", choices=[tier.label for tier in TIERS], help="only these modes"
+    )
+    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is sooner")
     parser.add_argument("--threads", type=int, help="of the processor")
     options = parser.parse_args()
     if options.threads:
@@ -248,6 +260,8 @@ def main() -> int:
             device=options.device,
             pages=options.pages,
             size=options.size,
+            modes=[Tier.parse(label) for label in options.modes or [t.label for t in TIERS]],
+            steps=options.steps,
             say=lambda text: print(text, flush=True),
         )
     except (InputError, OptiMemError) as error:
