@@ -202,7 +202,7 @@ def test_gundam_is_large_and_base(nano: LocalReader) -> None:
 
 
 def test_other_models_have_no_cell_reader(tmp_path: Path) -> None:
-    other = LocalReader.load(str(save_checkpoint("unlimited", tmp_path)))
+    other = LocalReader.load(str(save_checkpoint("unlimited-ocr", tmp_path)))
     with pytest.raises(InputError, match="no cell reader"):
         other.read(page_of("words " * 300), Tier.TINY, how="cells")
 
