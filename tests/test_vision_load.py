@@ -171,9 +171,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         ({"config.json": "{}"}, "says that it is nothing, which takes no pages"),
         (
             {"config.json": '{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'},
-            "LlamaForCausalLM or llama, which takes no pages here. Use DeepSeek-OCR, Unlimited-OCR"
-            " and optimem-nano, deepseek-community/DeepSeek-OCR-2, GOT-OCR2, Qwen2.5-VL,"
-            " Qwen3-VL, InternVL, SmolVLM, LLaVA",
+            "LlamaForCausalLM or llama, which takes no pages here. Use DeepSeek-OCR, optimem-nano,"
+            " Unlimited-OCR, deepseek-community/DeepSeek-OCR-2, GOT-OCR2, Qwen2.5-VL, Qwen3-VL,"
+            " InternVL, SmolVLM, LLaVA",
         ),
         (
             {"config.json": '{"architectures": ["DeepseekOCR2ForCausalLM"]}'},

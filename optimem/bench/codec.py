@@ -160,7 +160,7 @@ def _texts(options: argparse.Namespace) -> Iterator[tuple[str, list[Page]]]:
             raise InputError(f"{path} cannot be read as text: {error}") from None
         turns = [parse({"role": "user", "content": part}) for part in text.split("\f") if part]
         yield path.stem, pages_of(turns)[: options.pages]
-    if not options.text:
+    if not options.text or options.packaged:
         for kind in KINDS:
             yield kind, pages_of(turns_of(kind))[: options.pages]
 
@@ -264,6 +264,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         default=20,
         help="seconds to train mean pooling (default 20; 0: not)",
     )
+    parser.add_argument("--packaged", action="store_true", help="the packaged texts beside --text")
     parser.add_argument("--svg", type=Path, help="draw the curve into this file")
     parser.add_argument("--reader", default="nano", help="a checkpoint with a cell reader")
     return parser.parse_args(arguments)
