@@ -24,7 +24,7 @@ from optimem.bench.corpus import KINDS, pages_of, turns_of
 from optimem.bench.report import Check, print_report
 from optimem.errors import InputError, MissingExtraError
 from optimem.messages import parse
-from optimem.modes import Tier
+from optimem.modes import ROWS, Tier
 from optimem.renderers.layout import PageStyle
 from optimem.tokens import find_counter
 from optimem.values import Page
@@ -147,7 +147,8 @@ def measure(reader: Any, pages: Sequence[Page], tier: Tier, style: PageStyle, ho
         tally.seconds += time.perf_counter() - start
         tally.positions += reader.shape(tier)[1]
         tally.tokens += counter.count(page.text)
-        tally.add([row.rstrip(" ") for row in page.rows], read)
+        rows = [*page.rows, *[""] * (ROWS - len(page.rows))]  # the last page need not be full
+        tally.add([row.rstrip(" ") for row in rows], read)
     return tally
 
 
