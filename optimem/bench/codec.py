@@ -160,10 +160,15 @@ def _texts(options: argparse.Namespace) -> Iterator[tuple[str, list[Page]]]:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as text: {error}") from None
         turns = [parse({"role": "user", "content": part}) for part in text.split("\f") if part]
-        yield path.stem, pages_of(turns)[: options.pages]
+        yield path.stem, _full(pages_of(turns))[: options.pages]
     if not options.text or options.packaged:
         for kind in KINDS:
-            yield kind, pages_of(turns_of(kind))[: options.pages]
+            yield kind, _full(pages_of(turns_of(kind)))[: options.pages]
+
+
+def _full(pages: list[Page]) -> list[Page]:
+    """The pages that are full, or all if none is."""
+    return [page for page in pages if len(page.rows) == ROWS] or pages
 
 
 def _checks(results: dict[str, Any]) -> list[Check]:
@@ -219,7 +224,7 @@ def _svg(lines: dict[str, list[tuple[float, float]]]) -> str:
     width, height, left, top = 640, 320, 50, 20
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + x / 120 * (width - left - 20), top + (100 - y) / 100 * (height - top - 40)
+        return left + x / 150 * (width - left - 20), top + (100 - y) / 100 * (height - top - 40)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
@@ -228,7 +233,7 @@ def _svg(lines: dict[str, list[tuple[float, float]]]) -> str:
     ]
     for percent in range(0, 101, 20):
         x, y = place(0, percent)
-        end, _ = place(120, percent)
+        end, _ = place(150, percent)
         parts.append(f'<path d="M{x} {y:.0f}H{end:.0f}" stroke="#ddd"/>')
         parts.append(f'<text x="{x - 6}" y="{y + 4:.0f}" text-anchor="end">{percent}</text>')
     for dense in range(0, 121, 20):
@@ -242,10 +247,7 @@ def _svg(lines: dict[str, list[tuple[float, float]]]) -> str:
         path = " ".join(f"{x:.0f},{y:.0f}" for x, y in (place(*point) for point in points))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         x, y = place(*points[-1])
-        above = y + (14 if y < 40 else -8)
-        parts.append(
-            f'<text x="{x:.0f}" y="{above:.0f}" fill="{color}" text-anchor="end">{name}</text>'
-        )
+        parts.append(f'<text x="{x + 6:.0f}" y="{y + 4:.0f}" fill="{color}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
