@@ -85,6 +85,14 @@ def test_an_image_of_no_mode_is_refused() -> None:
         CellTower(8, 1)(torch.zeros(1, 3, 64, 64))
 
 
+def test_halves_without_ink_belong_to_their_characters() -> None:
+    reader = CellReader(Alphabet(" ab", "，「中"), 8)
+    opens, follows = reader.alphabet.opens, reader.alphabet.follows
+    row = [0, opens, 0, 1, 0, follows, opens, follows, opens, opens, 2, opens]
+    assert reader._pair(row) == [1, 4, 6, 8]
+    assert row == [0, opens, follows, 1, *[opens, follows] * 3, 2, follows]
+
+
 # Pages as training sees them are pages as memories show them
 
 
@@ -188,7 +196,7 @@ def test_it_reads_chinese_at_base(nano: LocalReader) -> None:
     page = pages_of([parse(m, default_id=str(n)) for n, m in enumerate(messages)])[0]
     rows = nano.read(page, Tier.BASE, how="cells").split("\n")
     stood, read = "\n".join(row.rstrip() for row in page.rows), "\n".join(rows)
-    assert Levenshtein.distance(stood, read) <= 0.03 * len(stood)
+    assert Levenshtein.distance(stood, read) <= 0.01 * len(stood)
 
 
 def test_gundam_is_large_and_base(nano: LocalReader) -> None:

@@ -85,15 +85,38 @@ class CellReader(nn.Module):
     def read(self, tokens: Tensor, tier: Tier) -> list[tuple[str, ...]]:
         """The rows of each page of a batch, blanks at their ends dropped."""
         cells = self(tokens, tier)
-        classes = self.narrow(cells).argmax(-1)  # (b, 64, 128)
-        where = (classes == self.alphabet.opens).nonzero()
-        best = self.wide_scores(cells, where).argmax(-1).tolist() if len(where) else []
+        pages = self.narrow(cells).argmax(-1).tolist()  # (b, 64, 128)
+        opens = [
+            (page, number, column)
+            for page, rows in enumerate(pages)
+            for number, row in enumerate(rows)
+            for column in self._pair(row)
+        ]
+        where = torch.tensor(opens, device=cells.device).view(-1, 3)
+        best = self.wide_scores(cells, where).argmax(-1).tolist() if opens else []
         wide = iter(self.alphabet.wide[index] for index in best)
         signs = [*self.alphabet.narrow, None, ""]
         return [
             tuple(
                 "".join(next(wide) if (sign := signs[c]) is None else sign for c in row).rstrip(" ")
-                for row in page
+                for row in rows
             )
-            for page in classes.tolist()
+            for rows in pages
         ]
+
+    def _pair(self, row: list[int]) -> list[int]:
+        """Columns in which a row's wide characters begin; its classes are put in pairs.
+
+        A half without ink looks like a blank: a comma's second half, a bracket's first.
+        """
+        opens, follows = self.alphabet.opens, self.alphabet.follows
+        found, column = [], 0
+        while column < len(row) - 1:
+            if row[column] == opens or (row[column] != follows and row[column + 1] == follows):
+                row[column : column + 2] = [opens, follows]
+                found.append(column)
+                column += 1
+            column += 1
+        if row[-1] == opens:  # no room for its second half
+            row[-1] = follows
+        return found
