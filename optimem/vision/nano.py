@@ -28,8 +28,9 @@ class NanoForConditionalGeneration(UnlimitedOcrForConditionalGeneration):  # typ
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.model.vision_tower = CellTower()
-        self.model.multi_modal_projector = nn.Identity()  # tokens are made to measure
+        inner: Any = self.model
+        inner.vision_tower = CellTower()
+        inner.multi_modal_projector = nn.Identity()  # tokens are made to measure
         self.cells = CellReader(Alphabet(**config.alphabet))
 
 

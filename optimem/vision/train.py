@@ -121,18 +121,20 @@ def train(
     model: Any = NanoForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     model.to(device)
     drawer = Drawer(Alphabet(**model.config.alphabet), device)
-    laid_out = random.Random(f"{seed} {time.time_ns()}").randrange(1 << 30)
-    grids = torch.from_numpy(page_grids(documents, drawer, pages, laid_out)).to(device)
+    log = folder / "log.jsonl"  # another start of the same training sees other pages
+    begun = len(log.read_text().splitlines()) if log.exists() else 0
+    start = random.Random(f"{seed} {begun}").randrange(1 << 30)
+    random.seed(start)
+    torch.manual_seed(start)
+    grids = torch.from_numpy(page_grids(documents, drawer, pages, start)).to(device)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    one: Callable[[Tier, Fade], Marks]
-    if lesson == "cells":
-        cells = CellLesson(model, drawer, grids, size or 1024)
-        one = cells.step
-    else:
-        lines = LineLesson(model, drawer, tokenizer, grids, size or 8)
+    cells = CellLesson(model, drawer, grids, size or 1024)
+    lines = LineLesson(model, drawer, tokenizer, grids, size or 8)
 
-        def one(tier: Tier, fade: Fade) -> Marks:
-            return lines.step(tier, fade, random=random.random() < 0.5)
+    def one(tier: Tier, fade: Fade) -> Marks:
+        if lesson == "cells":
+            return cells.step(tier, fade)
+        return lines.step(tier, fade, random=random.random() < 0.5)
 
     return _teach(model, folder, lesson, one, modes, minutes * 60, steps, say)
 
@@ -247,7 +249,6 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    random.seed(options.seed)
     if not math.isfinite(options.minutes) or options.minutes <= 0:
         parser.error("--minutes is a number above 0")
     try:
