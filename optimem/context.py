@@ -142,6 +142,11 @@ class Context:
             return anthropic_messages(self.segments, self.image)
         return openai_messages(self.segments, self.reader, self.image)
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is assumed of the reader, or missing: sentences for whoever made the context."""
+        return self.reader.notices
+
     def request(self) -> dict[str, Any]:
         """Keyword arguments for the reader's client: messages, and where apart the system."""
         request: dict[str, Any] = {"messages": self.messages()}
@@ -291,9 +296,9 @@ class ContextBuilder:
         )
 
     def _fidelity(self, profile: Profile) -> dict[Tier, float]:
-        """What was measured of readers that run here."""
+        """What was measured of readers: that run here in the store, of others in their profile."""
         if profile.counter is None:
-            return {}
+            return dict(profile.fidelity)
         found = fidelity.stored(self._store, self._scope, profile.name)
         return {tier: each.share for tier, each in found.items()}
 

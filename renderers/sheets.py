@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -58,17 +58,14 @@ class Reader(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def rule(self) -> Callable[..., Bill]: ...
-    @property
     def modes(self) -> Mapping[Tier, str | None]: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
     @property
     def levels(self) -> Mapping[str, Mapping[str, Any]]: ...
     @property
     def default(self) -> str | None: ...
     @property
     def limits(self) -> Mapping[str, int]: ...
+    def bill(self, width: int, height: int, level: str | None = None) -> Bill: ...
     def page_cost(self, tier: Tier) -> int: ...
     def __hash__(self) -> int: ...
 
@@ -213,10 +210,9 @@ def _canvas(
     reader: Reader, level: str | None, least: tuple[int, int]
 ) -> tuple[tuple[int, int], int] | None:
     """The first size from `least` on that the reader sees as it is sent, and its bill."""
-    options = {**reader.parameters, **reader.levels.get(level or "", {})}
     width, height = least
     while width <= 2 * least[0] and height <= 2 * least[1]:
-        bill = reader.rule(width, height, **options)
+        bill = reader.bill(width, height, level)
         wide, high = bill.seen
         if (wide, high) == (width, height):
             fits = _within_limits(reader, (width, height))

@@ -47,9 +47,7 @@ MEASURED = [
 
 
 def bills(reader: str, level: str, sizes: list[tuple[int, int]]) -> list[int]:
-    profile = find_reader(reader)
-    options = {**profile.parameters, **profile.levels[level]}
-    return [profile.rule(*size, **options).tokens for size in sizes]
+    return [find_reader(reader).bill(*size, level).tokens for size in sizes]
 
 
 def test_openai_patches_official() -> None:

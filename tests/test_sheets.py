@@ -33,8 +33,7 @@ def test_the_reader_sees_a_sheet_as_it_is_sent(profile: Profile, tier: Tier, cou
     sheet = sheet_or_none(profile, tier, count)
     if sheet is None:
         return
-    options = {**profile.parameters, **profile.levels.get(sheet.level or "", {})}
-    bill = profile.rule(*sheet.size, **options)
+    bill = profile.bill(*sheet.size, sheet.level)
     assert bill.seen == sheet.size
     assert bill.tokens == sheet.tokens
     assert 1 <= sheet.pages <= count

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -15,27 +15,62 @@ from rich.table import Table
 from optimem.cli.terminal import JsonOption, StoreOption, out, print_json
 from optimem.errors import NotFoundError, OptiMemError
 
+if TYPE_CHECKING:
+    from optimem.readers import Profile
 
-def readers(as_json: JsonOption = False) -> None:
+
+def readers(
+    name: Annotated[str, typer.Argument(help="Everything that is known of this one.")] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Every reader that is known, with its window, its prices and what a page costs it."""
-    from optimem.readers import find_reader, reader_names
+    from optimem.readers import describe, find_reader, reader_names
 
-    profiles = [find_reader(name) for name in reader_names()]
-    costs = {p.name: {tier.label: p.page_cost(tier) for tier in p.modes} for p in profiles}
+    profiles = [find_reader(each) for each in ([name] if name else reader_names())]
+    rows = {profile.name: describe(profile) for profile in profiles}
+    if name:
+        rows[profiles[0].name]["sheets"] = _sheets(profiles[0])
     if as_json:
-        rows = {
-            p.name: {"window": p.window, "input_price": p.input_price, "pages": costs[p.name]}
-            for p in profiles
-        }
         print_json({"readers": rows})
         return
-    table = Table("reader", "window", "$/M in", "tokens a page")
-    for profile in profiles:
-        window = "?" if profile.window is None else f"{profile.window:,}"
-        price = "?" if profile.input_price is None else f"{profile.input_price:g}"
-        pages = ", ".join(f"{tier} {cost}" for tier, cost in costs[profile.name].items())
-        table.add_row(profile.name, window, price, pages)
+    if name:
+        for key, value in next(iter(rows.values())).items():
+            print(f"{key:13} {_plain(value)}")
+        return
+    table = Table("reader", "window", "$/M in", "cached", "tokens a page")
+    for row in rows.values():
+        pages = ", ".join(f"{tier} {cost}" for tier, cost in row["pages"].items())
+        numbers = (row["window"], row["input_price"], row["cached_price"])
+        table.add_row(row["name"], *map(_plain, numbers), pages or "reads no images")
     out.print(table)
+
+
+def _sheets(profile: Profile) -> dict[str, str]:
+    """The sheets that its server leaves alone, where several pages on one are cheaper."""
+    from optimem.errors import InputError
+    from optimem.modes import MODES
+    from optimem.renderers.sheets import best_sheet
+
+    found = {}
+    for tier in MODES:
+        with contextlib.suppress(InputError):
+            sheet = best_sheet(profile, tier, 24)
+            width, height = sheet.size
+            grid = f"{sheet.columns}x{sheet.rows} in {width}x{height}"
+            found[tier.label] = f"{grid} at {float(sheet.cost):.0f} a page"
+    return found
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "?"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items()) or "none"
+    return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def bench(

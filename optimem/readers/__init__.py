@@ -2,26 +2,37 @@
 
     find_reader("openai:gpt-6-astra").page_cost(Tier.BASE)   # 1229
 
-Nothing here is asked of the network: one dated table holds rules, prices and limits.
+Nothing here is asked of the network: one dated table holds rules, prices and limits, and
+`$OPTIMEM_READERS` may name a file with readers of your own (`optimem.readers.table`).
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import re
 from dataclasses import replace
 from functools import cache
-from importlib import resources
-from typing import Any
 
-from optimem.errors import NotFoundError
-from optimem.modes import Tier
+from optimem.errors import InputError, NotFoundError
+from optimem.readers import table
+from optimem.readers.describe import describe
+from optimem.readers.dollars import CacheRule, Dollars
 from optimem.readers.prices import ImageCost
-from optimem.readers.profile import RULES, Profile, Rule
+from optimem.readers.profile import RULES, Format, Profile, Rule
 
-__all__ = ["RULES", "ImageCost", "Profile", "Rule", "find_reader", "reader_names"]
+__all__ = [
+    "RULES",
+    "CacheRule",
+    "Dollars",
+    "Format",
+    "ImageCost",
+    "Profile",
+    "Rule",
+    "describe",
+    "find_reader",
+    "reader_names",
+]
 
 _logger = logging.getLogger(__name__)
 _SNAPSHOT = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2}|latest|preview)$")
@@ -31,48 +42,58 @@ def find_reader(name: str | Profile) -> Profile:
     """The profile of a reader.
 
     Names are taken as providers spell them: with or without "provider:", with a dash for a
-    dot, with the date of a snapshot. A model that is not in the table gets the rules of its
-    family, without prices and window; that guess is logged once as a warning and shows in
-    `Profile.guessed_from`.
+    dot, with the date of a snapshot. "openai-responses:" before a model of OpenAI's asks for
+    its other API, "google-openai:" for Gemini's endpoint in OpenAI's shape. A model that is
+    not in the table gets the rules of its family, without prices and window; that guess is
+    logged once as a warning, shows in `Profile.guessed_from`, and contexts say so.
 
     Args:
         name: "provider:model", or a Profile, which comes back as it is.
 
     Raises:
         NotFoundError: neither the model nor its family is known.
+        InputError: `$OPTIMEM_READERS` names a file that cannot be read.
     """
-    return name if isinstance(name, Profile) else _find(name)
+    return name if isinstance(name, Profile) else _find(name, table.stamp())
 
 
 def reader_names() -> list[str]:
-    """Names of all readers in the table, sorted."""
-    return sorted(_table()["models"])
+    """Names of all readers in the table and of the user's own, sorted."""
+    return sorted({*table.table()["models"], *table.own_rows(table.stamp())})
 
 
 @cache
-def _table() -> dict[str, Any]:
-    text = resources.files("optimem.readers").joinpath("profiles.json").read_text("utf-8")
-    table: dict[str, Any] = json.loads(text)
-    return table
-
-
-@cache
-def _find(name: str) -> Profile:
+def _find(name: str, file: table.Stamp | None, seen: tuple[str, ...] = ()) -> Profile:
+    own = table.own_rows(file)
+    if name in own:
+        if name in seen:
+            raise InputError(f"the readers {' and '.join(seen)} are each said to be like the other")
+        like = _find(own[name]["like"], file, (*seen, name))
+        return table.own(name, own[name], like)
     provider, _, model = name.strip().lower().replace("/", ":").rpartition(":")
+    host = provider.partition(":")[0]
     wanted = _key(model)
-    known = {_key(full.partition(":")[2]): full for full in _table()["models"]}
+    models = table.table()["models"]
+    known = {_key(full.partition(":")[2]): full for full in models}
     for key in (wanted, _SNAPSHOT.sub("", wanted)):
         if key in known:
             owner = known[key].partition(":")[0]
-            if provider in ("", owner) or owner == "local":  # weights have many homes
-                return _load(known[key])
-    families = {_key(family): full for family, full in _table()["families"].items()} | known
+            # Open weights have many homes.
+            if table.provider_of(provider) in ("", owner) or owner == "local":
+                return table.host(host, table.listed(known[key]))
+    return _guess(name, host, wanted, known)
+
+
+def _guess(name: str, host: str, wanted: str, known: dict[str, str]) -> Profile:
+    """The rules of the nearest family, announced."""
+    listed = table.table()["families"]
+    families = {_key(family): full for family, full in listed.items()} | known
     # A family ends where its version does: gpt-4 is none of gpt-4o, nor of gpt-40.
     near = [key for key in families if re.match(re.escape(key) + r"(?![a-z0-9])", wanted)]
     near = near or [key for key in families if wanted.startswith(key)]
     if not near:
         raise _unknown(name, known)
-    profile = _load(families[max(near, key=len)])
+    profile = table.host(host, table.listed(families[max(near, key=len)]))
     _logger.warning(
         "no reader is called %r: guessing the rules of %s, without prices and window",
         name,
@@ -80,12 +101,10 @@ def _find(name: str) -> Profile:
     )
     return replace(
         profile,
-        name=name if provider else f"{profile.provider}:{name}",
+        name=name if host else f"{profile.provider}:{name}",
         window=None,
-        input_price=None,
-        cached_price=None,
-        write_price=None,
-        cliff=None,
+        dollars=None,
+        cache=None,
         guessed_from=profile.name,
     )
 
@@ -102,34 +121,4 @@ def _unknown(name: str, known: dict[str, str]) -> NotFoundError:
     return NotFoundError(
         f"no reader is called {name!r}.{hint} See all with `optimem readers`, "
         "or pass an optimem.readers.Profile of your own."
-    )
-
-
-@cache
-def _load(name: str) -> Profile:
-    """Build the profile of a name that is in the table."""
-    table = _table()
-    model = table["models"][name]
-    provider = name.partition(":")[0]
-    image, served = table["images"][model["image"]], table["providers"][provider]
-    cliff = model.get("cliff")
-    cited = (*image["sources"], *model["sources"])
-    return Profile(
-        name=name,
-        provider=provider,
-        format=served["format"],
-        rule=RULES[image["rule"]],
-        modes={Tier.parse(label): detail for label, detail in image["modes"].items()},
-        parameters=image.get("parameters", {}),
-        levels=image.get("levels", {}),
-        default=image.get("default"),
-        window=model["window"],
-        text_factor=model["text_factor"],
-        input_price=model["input"],
-        cached_price=model["cached"],
-        write_price=model["write"],
-        cliff=(cliff[0], cliff[1]) if cliff else None,
-        limits=served["limits"] | image.get("limits", {}) | model.get("limits", {}),
-        note=model.get("note", ""),
-        sources=tuple(table["sources"][key] for key in dict.fromkeys(cited)),
     )

@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
+LEFT_OUT_TOKENS = 24
+"""Of the line that stands for an image that a reader does not take."""
+
 _ROUNDING = 1e-9  # keeps an exact product on its own side of floor
 
 
@@ -164,6 +167,24 @@ def deepseek_flash(
             break
         seen = again
     return ImageCost(_deepseek_bill(*seen), seen)
+
+
+def xai_tiles(width: int, height: int) -> ImageCost:
+    """xAI: 256 tokens for each tile of 448 px, at most six, and one view more.
+
+    Source: docs.x.ai, an older image guide; not confirmed for Grok 4.20 and later. What is
+    seen of larger images is not said: they are taken to be shrunk to six tiles.
+    """
+    tiles = ceil(width / 448) * ceil(height / 448)
+    if tiles > 6:
+        scale = 448 * sqrt(6 / (width * height))
+        return ImageCost(256 * 7, _fit(width, height, scale))
+    return ImageCost(256 * (tiles + 1), (width, height))
+
+
+def no_image(width: int, height: int) -> ImageCost:
+    """Readers of text alone: a line of text stands for the image, and nothing of it is seen."""
+    return ImageCost(LEFT_OUT_TOKENS, (1, 1))
 
 
 def _deepseek_bill(width: int, height: int) -> int:
