@@ -1,0 +1,181 @@
+"""What a model that can only read and look up replies.
+
+It understands four things, in this order:
+
+* `Call NAME with {…}` in the last message: it calls that tool, once for each such order.
+* A wish to *transcribe*: it replies with what it reads on the images of the last message,
+  on the page that is named, or on the last image.
+* A question (it ends with a question mark): it replies with the passages that have most of
+  the question's words, what it read and what it was given as text alike. Where a word of
+  them nearly is an exact string beside the page, it takes that one: this is what anchors
+  are for. A question for *exact* words, or one whose words it finds nowhere, makes it call
+  `recall` (any tool whose name has `recall` or `search` in it), if it is offered.
+* Anything else it acknowledges, and reads nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from optimem.terms import terms
+from optimem.testing.exchange import Asked, Block, Call, Reading, Reply, Tool
+from optimem.values import Json, dump_json
+
+NOTED = "Noted."
+UNKNOWN = "That is not stated in what I was shown."
+
+Pages = Callable[[], Sequence[Reading]]
+"""Reads the images of the request when it is asked to, and not before."""
+
+_ORDER = re.compile(r"\bcall (?:the tool )?[`\"']?([\w-]+)[`\"']? with (?={)", re.I)
+_TRANSCRIBE = re.compile(r"\btranscri(?:be|ption)\b", re.I)
+_PAGE = re.compile(r"\bpage (\d+)\b", re.I)
+_EXACT = re.compile(r"\b(?:exact(?:ly)?|verbatim|word for word|letter for letter)\b", re.I)
+_SEARCH = re.compile(r"recall|search", re.I)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+|\s\|+\d*\s|(?=<\w+#\d+>)")
+_PASSAGE = 3  # sentences
+_SHOWN = 3  # passages of a reply
+_KNOWN = 0.5  # share of a question's weight that a passage must have to answer it
+_LIKE = 0.75  # how alike a word and an anchor must be for the one to be taken for the other
+_COMMON = frozenset(
+    terms(
+        "a an and are as at be been by did do does for from had has have how i in is it its me"
+        " my of on or our shall that the their them there they this to was we were what when"
+        " where which who whom whose why will with would you your exact exactly say said turn"
+        " page word words"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    text: str
+    words: Mapping[str, int]
+    reading: Reading | None
+
+
+def answer(asked: Asked, pages: Pages) -> Reply:
+    """The reply to a request; `pages` is called only when it takes reading."""
+    last = asked.last
+    heard = any(block.kind == "result" for block in last)
+    question = _question(asked)
+    if not heard:
+        if calls := list(_ordered(question, asked.tools)):
+            return Reply(calls=_with_ids(calls, asked))
+        if _TRANSCRIBE.search(question):
+            return Reply(_transcription(question, last, asked, pages()))
+    if not question.rstrip().endswith("?"):
+        results = "\n".join(block.text for block in last if block.kind == "result")
+        return Reply(results or NOTED)
+    tool = None if heard else next((t for t in asked.tools if _SEARCH.search(t.name)), None)
+    found, known = _look_up(question, asked, pages())
+    read = any(passage.reading is not None for passage in found)
+    if tool is not None and (not known or (_EXACT.search(question) and read)):
+        call = Call(tool.name, _arguments(tool, question))
+        return Reply(calls=_with_ids([call], asked))
+    if not known:
+        return Reply(UNKNOWN)
+    return Reply("\n".join(_mended(passage) for passage in found))
+
+
+def _question(asked: Asked) -> str:
+    """The user's newest words."""
+    said = [block for block in asked.blocks if block.role == "user" and block.kind == "text"]
+    return said[-1].text if said else ""
+
+
+def _ordered(question: str, tools: Sequence[Tool]) -> Iterator[Call]:
+    names = {tool.name for tool in tools}
+    for order in _ORDER.finditer(question):
+        if order[1] in names:
+            with suppress(ValueError):
+                yield Call(order[1], json.JSONDecoder().raw_decode(question, order.end())[0])
+
+
+def _with_ids(calls: Iterable[Call], asked: Asked) -> tuple[Call, ...]:
+    """Calls with ids that the same request always gives, and another one does not."""
+    place = b"".join(block.digest for block in asked.blocks)
+    found = []
+    for number, call in enumerate(calls):
+        content = dump_json([number, call.name, dict(call.arguments)]).encode()
+        digest = hashlib.sha256(place + content).hexdigest()[:20]
+        found.append(Call(call.name, call.arguments, f"call_{digest}"))
+    return tuple(found)
+
+
+def _arguments(tool: Tool, question: str) -> dict[str, Json]:
+    """The question as the tool's first text argument."""
+    properties = tool.parameters.get("properties") or {"query": {}}
+    wanted = [*(tool.parameters.get("required") or ()), *properties]
+    texts = [name for name in wanted if properties.get(name, {}).get("type") in ("string", None)]
+    return {(texts or ["query"])[0]: question}
+
+
+def _transcription(
+    question: str, last: Sequence[Block], asked: Asked, readings: Sequence[Reading]
+) -> str:
+    named = _PAGE.search(question)
+    if named:
+        number = int(named[1])
+        return "".join(r.text for r in readings if r.page == number) or UNKNOWN
+    own = {number for number, block in enumerate(asked.blocks) if block in last}
+    images = [reading for reading in readings if reading.block in own]
+    return "\n".join(reading.text for reading in images or readings[-1:]) or UNKNOWN
+
+
+def _look_up(
+    question: str, asked: Asked, readings: Sequence[Reading]
+) -> tuple[list[_Passage], bool]:
+    """The passages that have most of the question's words, and whether they have enough."""
+    wanted = {term for term in terms(question) if term not in _COMMON}
+    passages = list(_passages(asked, readings, question))
+    seen = Counter(term for passage in passages for term in wanted & passage.words.keys())
+    rarity = {term: math.log(1 + len(passages) / (1 + seen[term])) for term in wanted}
+    ranked = sorted(
+        ((sum(rarity[t] for t in wanted & p.words.keys()), n) for n, p in enumerate(passages)),
+        key=lambda scored: (-scored[0], scored[1]),
+    )
+    best: list[_Passage] = []
+    for score, number in ranked:
+        passage = passages[number]
+        if score and len(best) < _SHOWN and not any(passage.text in b.text for b in best):
+            best.append(passage)
+    enough = _KNOWN * sum(rarity.values())
+    return best, bool(ranked) and ranked[0][0] >= enough > 0
+
+
+def _passages(asked: Asked, readings: Sequence[Reading], question: str) -> Iterator[_Passage]:
+    for reading in readings:
+        yield from _windows(reading.text, reading)
+    for block in asked.blocks:
+        if block.kind != "image" and block.role != "tools" and block.text != question:
+            yield from _windows(block.text, None)
+
+
+def _windows(text: str, reading: Reading | None) -> Iterator[_Passage]:
+    if reading is not None:  # a page's rows are one text: its own line ends are marks on it
+        text = text.replace("\\\n", "").replace("\n", " ")
+    sentences = [s.strip() for s in _SENTENCE.split(text) if s.strip()]
+    for start in range(0, len(sentences), 2):
+        words = " ".join(sentences[start : start + _PASSAGE])
+        yield _Passage(words, Counter(terms(words)), reading)
+
+
+def _mended(passage: _Passage) -> str:
+    """A passage with the exact strings beside its page in place of what was nearly read so."""
+    if passage.reading is None or not passage.reading.anchors:
+        return passage.text
+    words = passage.text.split(" ")
+    for place, word in enumerate(words):
+        near = difflib.get_close_matches(word, passage.reading.anchors, 1, _LIKE)
+        if near and any(character.isdigit() for character in near[0]):
+            words[place] = near[0]
+    return " ".join(words)
