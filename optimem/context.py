@@ -7,6 +7,7 @@ epochs everything in front of the text is the same, byte for byte.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,19 +15,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from optimem import fidelity
+import numpy as np
+
 from optimem.attachments import faded_size
 from optimem.errors import BudgetError, InputError
 from optimem.ledger import Ledger
 from optimem.modes import Tier
-from optimem.policies import Candidate, Policy, Situation
+from optimem.policies import Policy, Situation
+from optimem.policies.candidates import ABSENT
+from optimem.policies.policy import rehearses
 from optimem.readers import Profile
 from optimem.readers.anthropic import anthropic_messages, anthropic_system
 from optimem.readers.openai import Image, openai_messages
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import Group, most_saved, plan_groups, sheet_key
+from optimem.situations import Situations
 from optimem.stores import Store
-from optimem.values import Json, PageFacts, Plan, Scope, Segment, Turn
+from optimem.values import Json, Kept, PageFacts, Plan, Rehearsed, Scope, Segment, Tiers, Turn
 
 _LEGEND = (
     "Earlier turns of this conversation follow as page images, oldest first. They are its"
@@ -36,6 +41,7 @@ _LEGEND = (
     " signs; <data#n> stands for data of turn n. Beside each page stand its number, its turns"
     " and exact strings from it."
 )
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NEAR = 0.1  # of the budget: when so little room is left, the next epoch is near
 _SHEETS = (
     "Where an image holds several pages, they stand in the order of the captions in front of"
@@ -188,6 +194,7 @@ class ContextBuilder:
         self._hide = hide
         self._style = style
         self._visions: dict[VisionReader, VisionSession] = {}
+        self._situations = Situations(store, scope, ledger, policy)
 
     def clear(self) -> None:
         """Forget what local readers have at hand: turns were taken away."""
@@ -219,7 +226,15 @@ class ContextBuilder:
             if past is not None and self._ledger.lags(past):
                 self._ledger.sync()  # another worker has planned for turns that came since
                 continue
-            situation = self._situation(profile, budget, fixed, past, now)
+            situation = self._situations.situation(
+                profile,
+                budget,
+                fixed=fixed,
+                legend=self._note(profile, _LEGEND).tokens,
+                marker=self._note(profile, _FORGOTTEN.format(turns=len(self._ledger.turns))).tokens,
+                past=past,
+                now=now,
+            )
             plan = self._plan(profile, situation, past)
             # Tokens are there before the plan switches, so that a failure changes nothing. None
             # are made for a plan that another worker has replaced: it dropped them.
@@ -259,6 +274,26 @@ class ContextBuilder:
             vision=vision,
         )
 
+    def rehearse(self, positions: Iterable[int]) -> None:
+        """Tell the policy's plans that turns were recalled, if it goes by that.
+
+        The plans are marked, not changed: what readers are shown stays as it is until the
+        next epoch.
+        """
+        if not rehearses(self._policy):
+            return
+        turns, moment = self._store.state(self._scope).turns, time.time()
+        found = [Rehearsed(position, turns, moment) for position in positions]
+        while found:
+            plans = self._store.plans(self._scope)
+            ours = {n: plan for n, plan in plans.items() if n.endswith(self._policy_name())}
+            marked = {name: plan.rehearse(found) for name, plan in ours.items()}
+            if all(
+                self._store.swap_plan(self._scope, name, plan, plans[name])
+                for name, plan in marked.items()
+            ):
+                return
+
     def _vision(self, reader: VisionReader) -> VisionSession:
         if reader not in self._visions:
             self._visions[reader] = reader.open(self._store, self._scope, self._style, self._image)
@@ -266,41 +301,11 @@ class ContextBuilder:
 
     def _plan_name(self, profile: Profile, budget: int | None) -> str:
         """Plans are kept apart by reader, budget and policy."""
-        policy = hashlib.sha256(repr(self._policy).encode()).hexdigest()[:8]
-        return f"{profile.name} at {budget or 'any budget'} by {policy}"
+        return f"{profile.name} at {budget or 'any budget'} by {self._policy_name()}"
 
-    def _situation(
-        self, profile: Profile, budget: int | None, fixed: int, past: Plan | None, now: float | None
-    ) -> Situation:
-        ledger = self._ledger
-        spent = ledger.spent(profile)
-        gone = 0 if past is None else past.gone
-        marker = _FORGOTTEN.format(turns=len(ledger.turns))
-        kept = None
-        if past is not None:
-            kept = spent[-1] - spent[past.frontier]
-            if past.overflow:
-                kept += self._rest(profile, past).tokens
-        return Situation(
-            pages=list(self._candidates(profile, gone, now)),
-            frontiers=ledger.frontiers(profile, gone),
-            overflow=None if budget is None else ledger.overflow(profile),
-            past=kept,
-            turns=len(ledger.turns),
-            fixed=fixed + spent[ledger.head],
-            legend=self._note(profile, _LEGEND).tokens,
-            marker=self._note(profile, marker).tokens,
-            budget=budget,
-            gone=gone,
-            fidelity=self._fidelity(profile),
-        )
-
-    def _fidelity(self, profile: Profile) -> dict[Tier, float]:
-        """What was measured of readers: that run here in the store, of others in their profile."""
-        if profile.counter is None:
-            return dict(profile.fidelity)
-        found = fidelity.stored(self._store, self._scope, profile.name)
-        return {tier: each.share for tier, each in found.items()}
+    def _policy_name(self) -> str:
+        said = _ADDRESS.sub("", repr(self._policy))  # a plugged-in function's, of this process
+        return hashlib.sha256(said.encode()).hexdigest()[:8]
 
     def _plan(self, profile: Profile, situation: Situation, past: Plan | None) -> Plan:
         """What the policy makes of a situation, with the prices that pages have on sheets.
@@ -310,8 +315,10 @@ class ContextBuilder:
         """
         saved = self._savings(profile)
         if saved:
-            cheaper = [_with_savings(page, saved) for page in situation.pages]
-            on_sheets = replace(situation, pages=cheaper)
+            less = np.array([saved.get(tier, 0) for tier in Tier])
+            costs = situation.table.costs
+            costs = np.where(costs == ABSENT, ABSENT, costs - less)
+            on_sheets = replace(situation, pages=replace(situation.table, costs=costs))
             for _ in range(_TRIES):
                 plan = self._policy.apply(on_sheets, past or Plan()).settled()
                 text = situation.past if plan == past else None
@@ -331,27 +338,11 @@ class ContextBuilder:
         """What a context costs whose pages stand on sheets."""
         groups = self._groups(profile, plan)
         sheets = [group.sheet for group in groups if group.sheet is not None]
-        lost = (Tier.FORGOTTEN,) * (plan.gone - situation.gone)
-        tokens = situation.tokens(replace(plan, tiers=lost + plan.tiers), text)
+        lost = bytes([Tier.FORGOTTEN]) * (plan.gone - situation.gone)
+        whole = replace(plan, tiers=Tiers(lost + plan.codes), gone=situation.gone)
+        tokens = situation.tokens(whole, text)
         tokens -= sum(profile.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
         return tokens + (self._note(profile, _SHEETS).tokens if sheets else 0)
-
-    def _candidates(self, profile: Profile, gone: int, now: float | None) -> Iterator[Candidate]:
-        turns = self._ledger.turns
-        spent = self._ledger.spent(profile)
-        moment = time.time() if now is None else now
-        costs = self._ledger.costs(profile)
-        for page in self._ledger.pages[gone:]:
-            facts = turns[page.stop - 1] if page.stop else None
-            then = facts.time if facts is not None else None
-            yield Candidate(
-                number=page.number,
-                stop=page.stop,
-                costs=costs[page.number],
-                turns=len(turns) - page.stop,
-                tokens=spent[-1] - spent[page.stop],
-                seconds=0.0 if then is None else max(moment - then, 0.0),
-            )
 
     def _segments(self, profile: Profile, plan: Plan, system: Turn | None) -> Iterator[Segment]:
         ledger = self._ledger
@@ -382,12 +373,23 @@ class ContextBuilder:
             # Counted for the largest number that it may come to say.
             most = _FORGOTTEN.format(turns=len(self._ledger.turns))
             yield Segment("note", self._note(profile, most).tokens, note.text)
+        beside: dict[int, list[Kept]] = {}
+        for kept in plan.kept:
+            if plan.shows(kept):
+                beside.setdefault(kept.last, []).append(kept)
+        for number in sorted(beside):
+            if plan.tier(number) == Tier.FORGOTTEN:
+                yield from self._kept(profile, beside.pop(number))
         for group in groups:
             pages = [self._ledger.pages[number] for number in group.pages]
             if group.tier == Tier.TEXT:
-                yield from (self._text_segment(profile, page) for page in pages)
+                for page in pages:
+                    yield self._text_segment(profile, page)
+                    yield from self._kept(profile, beside.get(page.number, ()))
             else:
-                yield from (self._caption(profile, page) for page in pages)
+                for page in pages:
+                    yield self._caption(profile, page)
+                    yield from self._kept(profile, beside.get(page.number, ()))
                 yield _image_segment(profile, group)
             for page in pages:
                 yield from self._attachments(profile, page, group.tier)
@@ -410,6 +412,12 @@ class ContextBuilder:
     def _caption(self, profile: Profile, page: PageFacts) -> Segment:
         cost = self._ledger.caption_cost(profile, page)
         return Segment("caption", cost, page.caption, page=page.number)
+
+    def _kept(self, profile: Profile, kept: Iterable[Kept]) -> Iterator[Segment]:
+        """The turns that stand as text beside a page."""
+        for each in kept:
+            cost = self._situations.cost(profile, each.start, each.stop)
+            yield Segment("kept", cost, self._situations.words(each), page=each.last)
 
     def _attachments(self, profile: Profile, page: PageFacts, tier: Tier) -> Iterator[Segment]:
         size_as = tier if tier.is_mode else Tier.LARGE
@@ -475,11 +483,6 @@ class ContextBuilder:
             if group.sheet is not None and group not in shown and not kept:
                 hashes = [self._ledger.pages[number].hash for number in group.pages]
                 yield sheet_key(group.sheet, hashes)
-
-
-def _with_savings(page: Candidate, saved: Mapping[Tier, int]) -> Candidate:
-    """A page at the prices of sheets."""
-    return replace(page, costs={t: cost - saved.get(t, 0) for t, cost in page.costs.items()})
 
 
 def _image_segment(profile: Profile, group: Group) -> Segment:

@@ -6,17 +6,23 @@ context is asked for, so that an append only writes the log.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from optimem.anchors import NEARBY
 from optimem.attachments import faded_size
+from optimem.columns import Column
 from optimem.errors import StoreError
+from optimem.exchanges import Exchanges
 from optimem.facts import FRAME_TOKENS, page_facts
 from optimem.modes import Tier
 from optimem.page_search import PageSearch
-from optimem.policies import Frontier
+from optimem.policies.candidates import Frontier, Frontiers, Whole, cost_row
 from optimem.readers import Profile
 from optimem.renderers.atlas import load_atlas
 from optimem.renderers.flow import flow_turn
@@ -59,20 +65,21 @@ class Ledger:
         self.pages: list[PageFacts] = []
         self.head = 0
         """How many system turns the log begins with; they stay text and are on no page."""
-        self._generation = -1
+        self.generation = -1
+        self.exchanges = Exchanges()
         self._builder: PageBuilder | None = None
-        self._calls: dict[str, int] = {}
-        self._joined: set[int] = set()  # positions between a call and its result
         self._spent: dict[Profile, list[int]] = {}  # by reader: tokens in front of each position
         self._rests: dict[tuple[int, int], str] = {}  # by pages and frontier
         self._costs: dict[Profile, list[Mapping[Tier, int]]] = {}  # by reader: of each page
+        self._times = Column(np.float64)
+        self._columns: dict[tuple[str, Profile | None], Column] = {}
 
     def read(self) -> SessionState:
         """Catch up with the log alone."""
         state = self._store.state(self._scope)
-        if state.generation != self._generation or state.pages < len(self.pages):
+        if state.generation != self.generation or state.pages < len(self.pages):
             self._forget()  # turns were taken away, or a server has dropped the pages
-            self._generation = state.generation
+            self.generation = state.generation
         self._read_turns(state.turns)
         return state
 
@@ -95,7 +102,7 @@ class Ledger:
     def page_search(self) -> PageSearch:
         """What finds the pages of turns, also where this process has not caught up."""
         state = self._store.state(self._scope)
-        known = self.pages if state.generation == self._generation else ()
+        known = self.pages if state.generation == self.generation else ()
         return PageSearch(self._store, self._scope, state.turns, state.pages, known)
 
     def flush(self) -> Page | None:
@@ -149,21 +156,43 @@ class Ledger:
         facts = self.turns[mark.position] if mark.position < len(self.turns) else None
         return facts.images[mark.index] if facts is not None else None
 
-    def frontiers(self, profile: Profile, gone: int = 0) -> list[Frontier]:
+    def sums(self, profile: Profile) -> Whole:
+        """What `spent` gives, as a column."""
+        spent = self.spent(profile)
+        return self._column("sums", profile, lambda start: spent[start:])
+
+    def cost_rows(self, profile: Profile) -> Whole:
+        """What `costs` gives, as rows of a table."""
+        costs = self.costs(profile)
+        return self._column(
+            "costs", profile, lambda start: [*map(cost_row, costs[start:])], len(Tier)
+        )
+
+    def stops(self) -> Whole:
+        """Of each page the position behind the last turn that ends on it or before it."""
+        return self._column("stops", None, lambda start: [p.stop for p in self.pages[start:]])
+
+    def times(self) -> NDArray[np.float64]:
+        """When each turn came, in seconds since the epoch; NaN where that is not known."""
+        start = len(self._times)
+        known = (facts.time if facts is not None else None for facts in self.turns[start:])
+        self._times.extend([math.nan if time is None else time for time in known])
+        return self._times.view
+
+    def frontiers(self, profile: Profile, gone: int = 0) -> Frontiers:
         """Where pages may end and text begin behind the first `gone` pages.
 
         The newest turn always is text.
         """
-        spent = self.spent(profile)
-        start = self.boundary(self.pages[gone - 1].stop) if gone else self.head
-        found = [Frontier(gone, start, spent[-1] - spent[start])]
-        stops = [page.stop for page in self.pages[gone:]]
-        for stop in stops:
-            start = self.boundary(min(stop, len(self.turns) - 1))
-            if start > found[-1].start:
-                pages = gone + bisect_left(stops, start) + 1
-                found.append(Frontier(pages, start, spent[-1] - spent[start]))
-        return found
+        sums, stops = self.sums(profile), self.stops()[gone:]
+        first = self.boundary(self.pages[gone - 1].stop) if gone else self.head
+        ends = stops.clip(max=len(self.turns) - 1)
+        starts = self.exchanges.floors(ends, self.turns).clip(min=self.head)
+        before = np.maximum.accumulate(np.concatenate(([first], starts)))[:-1]
+        starts = starts[starts > before]
+        pages = np.searchsorted(stops, starts) + 1 + gone
+        starts = np.concatenate(([first], starts))
+        return Frontiers(np.concatenate(([gone], pages)), starts, sums[-1] - sums[starts])
 
     def overflow(self, profile: Profile) -> Frontier | None:
         """The frontier behind an exchange that pages hold but for its end."""
@@ -177,9 +206,7 @@ class Ledger:
 
     def boundary(self, position: int) -> int:
         """The last place at or before `position` that splits no call from its results."""
-        while position > self.head and (position in self._joined or self._pending(position)):
-            position -= 1
-        return max(position, self.head)
+        return max(int(self.exchanges.floors(np.array([position]), self.turns)[0]), self.head)
 
     def rest(self, pages: int, frontier: int) -> str:
         """A note, and the flowed text in front of `frontier` that the first `pages` pages lack."""
@@ -219,22 +246,17 @@ class Ledger:
         cost = profile.text_cost(self._counter.count(dump_json(list(tools)))) if tools else 0
         return cost if system is None else cost + self.note_cost(profile, system.text)
 
-    def has_call(self, call_id: str) -> bool:
-        """Whether a turn of the log makes this call."""
-        return call_id in self._calls
-
-    def with_exchanges(self, positions: set[int]) -> set[int]:
-        """The positions, and those of the calls and results that belong to them."""
-        found = set(positions)
-        pairs = [
-            (self._calls[call_id], position)
-            for position, facts in enumerate(self.turns)
-            for call_id in (facts.answers if facts is not None else ())
-            if call_id in self._calls
-        ]
-        while joined := [pair for pair in pairs if len(found & set(pair)) == 1]:
-            found.update(position for pair in joined for position in pair)
-        return found
+    def _column(
+        self,
+        name: str,
+        profile: Profile | None,
+        rows: Callable[[int], Sequence[Any]],
+        width: int = 0,
+    ) -> Whole:
+        """A column kept by name; `rows` gives those from a place on."""
+        column = self._columns.setdefault((name, profile), Column(np.int64, width))
+        column.extend(rows(len(column)))
+        return column.view
 
     def _flowed(self, pages: int, frontier: int) -> str:
         position, offset = self._resume(pages)
@@ -257,25 +279,9 @@ class Ledger:
             self.turns[position] = facts
             if position == self.head and facts.role == "system":
                 self.head += 1
-            for call_id in facts.answers:
-                call = self._calls.get(call_id)
-                if call is not None:
-                    self._joined.update(range(call + 1, position + 1))
-            self._calls.update((call_id, position) for call_id in facts.calls)
-
-    def _pending(self, position: int) -> bool:
-        """Whether a cut here would leave a call in front of it whose result is still to come."""
-        answered: set[str] = set()
-        for facts in reversed(self.turns):
-            if facts is None:
-                continue
-            if facts.calls and not set(facts.calls) <= answered:
-                call = self._calls[facts.calls[0]]
-                return position > call
-            if not facts.answers:
-                return False
-            answered.update(facts.answers)
-        return False
+            self.exchanges.read(position, facts)
+        if length > start:
+            self.exchanges.read(length - 1, None)
 
     def _lay_out(self, length: int) -> bool:
         """Lay out the turns behind the sealed pages; False when others were faster."""
@@ -323,7 +329,7 @@ class Ledger:
             self._caption_tokens,
         )
         both = list(zip(pages, found, strict=True))
-        if not self._store.add_pages(self._scope, both, self._generation):
+        if not self._store.add_pages(self._scope, both, self.generation):
             return False
         stored = self._store.page_facts(self._scope, pages[0].number)[: len(pages)]
         self.pages += stored

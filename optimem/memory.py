@@ -179,7 +179,7 @@ class Memory:
         with self._lock:
             if any(turn.answers for turn in turns):
                 self._ledger.read()
-                check_pairs(turns, self._ledger.has_call)
+                check_pairs(turns, self._ledger.exchanges.has_call)
             now = clock.time()
             turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
             drafts = [Draft(turn, turn_facts(turn, self._counter)) for turn in turns]
@@ -249,6 +249,7 @@ class Memory:
                 ranked = fuse([words, similar], limit)
             scores = dict(ranked[:limit])
             found = self.store.entries_at(self.scope, scores)
+            self._contexts.rehearse(entry.position for entry in found)
             pages = self._ledger.page_search()
             return [self._recalled(entry, scores[entry.position], pages) for entry in found]
 
@@ -267,6 +268,7 @@ class Memory:
             self._ledger.sync()
             position = self._past.position(turn_id)
             entry = next(self.store.entries(self.scope, position, position + 1))
+            self._contexts.rehearse([position])
             return self._recalled(entry, 1.0, self._ledger.page_search())
 
     def recall_page(self, number: int) -> list[Recalled]:
@@ -279,7 +281,8 @@ class Memory:
                     f" has {len(self._ledger.pages)} pages, counted from 0"
                 )
             facts = self._ledger.pages[number]
-            entries = self.store.entries(self.scope, facts.first, facts.last + 1)
+            entries = list(self.store.entries(self.scope, facts.first, facts.last + 1))
+            self._contexts.rehearse(entry.position for entry in entries)
             pages = self._ledger.page_search()
             return [self._recalled(entry, 1.0, pages) for entry in entries]
 

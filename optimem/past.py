@@ -77,7 +77,7 @@ class Past:
             wanted = {self.position(turn_id) for turn_id in turns}
             if before is not None:
                 wanted |= set(range(self.position(before)))
-            positions = sorted(self._ledger.with_exchanges(wanted))
+            positions = sorted(self._ledger.exchanges.closure(wanted, self._ledger.turns))
             entries = [
                 entry
                 for position in positions

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 from optimem.modes import Tier
+from optimem.plans import Kept as Kept
+from optimem.plans import Plan as Plan
+from optimem.plans import Rehearsed as Rehearsed
+from optimem.plans import Tiers as Tiers
 
 Role = Literal["system", "user", "assistant", "tool"]
 Dialect = Literal["openai", "anthropic", "langchain"]
@@ -262,63 +265,6 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a reader is shown: a tier for each page of the prefix, then text.
-
-    Attributes:
-        tiers: one for each page from number `gone` on; pages behind them are not shown,
-            since their turns still stand as text.
-        frontier: position of the first turn that stands whole as text.
-        overflow: the turns before `frontier` run on behind the last shown page, and that
-            rest is shown as text: only when one exchange does not fit beside the pages.
-        epoch: counts the plans of this reader and budget.
-        gone: how many leading pages are forgotten; they are no longer planned for, so
-            that a long session costs no more than a short one.
-    """
-
-    tiers: tuple[Tier, ...] = ()
-    frontier: int = 0
-    overflow: bool = False
-    epoch: int = 0
-    gone: int = 0
-
-    @property
-    def pages(self) -> int:
-        """How many pages the plan decides on, forgotten ones included."""
-        return self.gone + len(self.tiers)
-
-    def tier(self, number: int) -> Tier:
-        """Where a page stands: text if the plan does not reach it."""
-        if number < self.gone:
-            return Tier.FORGOTTEN
-        return self.tiers[number - self.gone] if number < self.pages else Tier.TEXT
-
-    def counts(self) -> dict[Tier, int]:
-        """How many pages are in each tier, the most faded first."""
-        found = Counter(self.tiers)
-        found[Tier.FORGOTTEN] += self.gone
-        return {tier: found[tier] for tier in sorted(found, reverse=True) if found[tier]}
-
-    def settled(self) -> Plan:
-        """The same plan with its leading forgotten pages counted in `gone`."""
-        forgotten = next(
-            (n for n, tier in enumerate(self.tiers) if tier != Tier.FORGOTTEN), len(self.tiers)
-        )
-        return replace(self, tiers=self.tiers[forgotten:], gone=self.gone + forgotten)
-
-    def to_json(self) -> str:
-        """One line of JSON, the same for equal plans."""
-        tiers = [tier.label for tier in self.tiers]
-        return dump_json([self.gone, tiers, self.frontier, self.overflow, self.epoch])
-
-    @classmethod
-    def from_json(cls, line: str) -> Plan:
-        """The inverse of `to_json`."""
-        gone, tiers, frontier, overflow, epoch = json.loads(line)
-        return cls(tuple(Tier.parse(label) for label in tiers), frontier, overflow, epoch, gone)
-
-
-@dataclass(frozen=True, slots=True)
 class PageFacts:
     """What planning needs to know of a page without reading it.
 
@@ -403,11 +349,11 @@ class Segment:
     Attributes:
         kind: "system" (a turn), "note" (how to read pages, what was forgotten), "page" (an
             image), "sheet" (several pages in one image, behind their captions), "caption"
-            (text beside it), "attachment" (an image shrunk with its page), "page_text" (a
-            page that is cheaper as text), "rest" (the end of a turn whose beginning is on
-            pages), "turn" (as it came).
+            (text beside it), "kept" (turns that stay as text beside it), "attachment" (an
+            image shrunk with its page), "page_text" (a page that is cheaper as text), "rest"
+            (the end of a turn whose beginning is on pages), "turn" (as it came).
         tokens: what it costs this reader.
-        text: the words of notes, captions, page texts and rests.
+        text: the words of notes, captions, kept turns, page texts and rests.
         turn: the turn, for systems and turns.
         page: number of the page that it belongs to, or None.
         tier: the mode of a page or attachment.
@@ -417,7 +363,16 @@ class Segment:
     """
 
     kind: Literal[
-        "system", "note", "page", "sheet", "caption", "attachment", "page_text", "rest", "turn"
+        "system",
+        "note",
+        "page",
+        "sheet",
+        "caption",
+        "kept",
+        "attachment",
+        "page_text",
+        "rest",
+        "turn",
     ]
     tokens: int
     text: str = ""

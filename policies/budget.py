@@ -6,10 +6,14 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from optimem.errors import BudgetError
 from optimem.modes import Tier
-from optimem.policies.policy import Frontier, Situation
-from optimem.values import Plan
+from optimem.policies.candidates import ABSENT, Frontier
+from optimem.policies.draft import Draft
+from optimem.policies.policy import Situation
+from optimem.values import Kept, Plan, Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class TokenBudget:
     exchange shown as pages itself, if that spares the others; and last pages forgotten from
     the oldest on, with the newest exchange as text wherever it fits. The first two already
     aim at `low` times the budget, so that the next turns find room without another epoch.
+    A turn that is kept beside a page goes with it, unless it is pinned.
 
     Attributes:
         low: share of the budget to come down to.
@@ -59,26 +64,29 @@ class TokenBudget:
 
     def _advance(self, situation: Situation, plan: Plan, target: int, keep: int) -> Plan:
         """Let turns leave the text, from the oldest on, while at least `keep` stay."""
-        end = max(situation.turns - keep, 0)
-        ends = [f for f in situation.frontiers if plan.frontier < f.start <= end]
-        if not ends or situation.tokens(plan) <= target:
+        starts = situation.ends.starts
+        first = int(np.searchsorted(starts, plan.frontier, side="right"))
+        end = int(np.searchsorted(starts, max(situation.turns - keep, 0), side="right"))
+        if first >= end or situation.tokens(plan) <= target:
             return plan
-        # Every step is cheaper than the one before, so the first that fits is found by halving.
-        first = bisect_left(ends, 1, key=lambda f: self._fits(situation, plan, f, target))
-        return situation.move(plan, ends[min(first, len(ends) - 1)])
 
-    @staticmethod
-    def _fits(situation: Situation, plan: Plan, end: Frontier, target: int) -> int:
-        return int(situation.tokens(situation.move(plan, end)) <= target)
+        def fits(place: int) -> bool:
+            moved = situation.move(plan, situation.ends[place])
+            return situation.tokens(moved) <= target
+
+        # Every step is cheaper than the one before, so the first that fits is found by halving.
+        place = bisect_left(range(first, end), True, key=fits)
+        return _moved(situation, plan, situation.ends[min(first + place, end - 1)])
 
 
 def smallest_budget(situation: Situation) -> int:
     """The fewest tokens that any context of this situation takes: everything old forgotten."""
-    ends = [situation.frontiers[0], situation.frontiers[-1]]
+    ends = [situation.ends[0], situation.ends[-1]]
     ends += [situation.overflow] if situation.overflow is not None else []
-    plans = (situation.move(Plan(), end) for end in ends)
+    plans = (situation.move(Plan(gone=situation.gone), end) for end in ends)
     return min(
-        situation.tokens(replace(plan, tiers=(Tier.FORGOTTEN,) * len(plan.tiers))) for plan in plans
+        situation.tokens(replace(plan, tiers=Tiers([Tier.FORGOTTEN] * len(plan.tiers))))
+        for plan in plans
     )
 
 
@@ -88,34 +96,75 @@ def _candidates(situation: Situation, plan: Plan, budget: int) -> Iterator[Plan]
     if situation.overflow is None:
         yield _forget(situation, plan, budget)
         return
-    imaged = _coarsen(situation, situation.move(plan, situation.overflow), budget)
+    imaged = _coarsen(situation, _moved(situation, plan, situation.overflow), budget)
     yield imaged
     yield _forget(situation, plan, budget)
     yield _forget(situation, imaged, budget)
 
 
+def _moved(situation: Situation, plan: Plan, end: Frontier) -> Plan:
+    """The plan with its frontier moved on for the budget's sake."""
+    before = len(plan.tiers)
+    draft = Draft(situation.move(plan, end))
+    new = np.arange(len(draft.tiers)) >= before
+    draft.set(new, draft.tiers, f"as its turns had to leave the text {_to_fit(situation)}")
+    return draft.plan()
+
+
 def _coarsen(situation: Situation, plan: Plan, target: int) -> Plan:
     """Step pages down, the oldest first and as far as it goes, until `target` is met."""
-    tiers = list(plan.tiers)
     excess = situation.tokens(plan) - target
-    for number, page in enumerate(situation.pages[: len(tiers)]):
-        while excess > 0 and tiers[number] < page.coarsest:
-            cheaper = [t for t in page.costs if tiers[number] < t <= page.coarsest]
-            step = min(cheaper)
-            excess -= page.costs[tiers[number]] - page.costs[step]
-            tiers[number] = step
-    return replace(plan, tiers=tuple(tiers))
+    if excess <= 0:
+        return plan
+    pages, draft = situation.table, Draft(plan)
+    count = len(draft.tiers)
+    coarsest = np.maximum(pages.coarsest[:count], draft.tiers)
+    saved = np.cumsum(pages.spent(draft.tiers) - pages.spent(coarsest))
+    enough = int(np.searchsorted(np.maximum.accumulate(saved), excess))
+    tiers = draft.tiers.copy()
+    tiers[:enough] = coarsest[:enough]
+    if enough < count:  # this one need not go all the way
+        row = pages.costs[enough]
+        most = row[tiers[enough]] - excess + (int(saved[enough - 1]) if enough else 0)
+        steps = range(int(tiers[enough]) + 1, int(coarsest[enough]) + 1)
+        tiers[enough] = next(t for t in steps if row[t] != ABSENT and row[t] <= most)
+    changed = tiers != draft.tiers
+    draft.set(changed, tiers, f"coarser than by its age {_to_fit(situation)}")
+    return draft.plan()
 
 
 def _forget(situation: Situation, plan: Plan, budget: int) -> Plan:
     """Drop pages out of the context, the oldest first, until it fits or none is left."""
-    tiers = list(plan.tiers)
     excess = situation.tokens(plan) - budget
-    if excess > 0 and not situation.gone and Tier.FORGOTTEN not in tiers:
+    draft = Draft(plan)
+    if excess <= 0:
+        return plan
+    if not situation.gone and not (draft.tiers == Tier.FORGOTTEN).any():
         excess += situation.marker
-    for number, page in enumerate(situation.pages[: len(tiers)]):
-        if excess <= 0:
-            break
-        excess -= page.costs[tiers[number]]
-        tiers[number] = Tier.FORGOTTEN
-    return replace(plan, tiers=tuple(tiers))
+    freed = situation.table.spent(draft.tiers)
+    loose = _loose(situation, plan)
+    for kept, tokens in loose:
+        if kept.last >= plan.gone:
+            freed[kept.last - plan.gone] += tokens
+        else:
+            excess -= tokens
+    count = int(np.searchsorted(np.cumsum(freed), excess)) + 1 if excess > 0 else 0
+    oldest = (np.arange(len(freed)) < count) & (draft.tiers != Tier.FORGOTTEN)
+    draft.set(oldest, Tier.FORGOTTEN, _to_fit(situation))
+    gone = {kept for kept, _ in loose if kept.last < plan.gone + count}
+    left = draft.plan()
+    return replace(left, kept=tuple(kept for kept in left.kept if kept not in gone))
+
+
+def _loose(situation: Situation, plan: Plan) -> list[tuple[Kept, int]]:
+    """What stands beside pages and is not pinned, and what it costs."""
+    known = {remark.start: remark for remark in situation.remarks}
+    return [
+        (kept, known[kept.start].tokens if plan.shows(kept) else 0)
+        for kept in plan.kept
+        if not known[kept.start].pinned
+    ]
+
+
+def _to_fit(situation: Situation) -> str:
+    return f"to fit the budget of {situation.budget:,} tokens"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import log2
 from typing import Literal
 
-from optimem.modes import Tier
-from optimem.policies.policy import Candidate, Situation
+import numpy as np
+
+from optimem.modes import MODES, Tier
+from optimem.policies.candidates import Candidates, Whole
+from optimem.policies.draft import Draft
+from optimem.policies.policy import Situation, codes
 from optimem.values import Plan
 
 Ladder = tuple[tuple[Tier, float], ...]
 """Rungs of (tier, age from which it holds), from sharp to gone."""
+
+Unit = Literal["turns", "tokens", "time"]
 
 _HOUR, _DAY = 3600.0, 86400.0
 _FIGURE_13_TIMES: Ladder = (
@@ -21,6 +28,7 @@ _FIGURE_13_TIMES: Ladder = (
     (Tier.TINY, 365 * _DAY),
     (Tier.FORGOTTEN, 3650 * _DAY),
 )
+_LEFT = 1 / 16  # of a page's pixels: when less would do, it is forgotten
 
 
 def _doubling(first: float, gone: float) -> Ladder:
@@ -43,7 +51,7 @@ class AgeDecay:
         ladder: from which age on each tier holds.
     """
 
-    unit: Literal["turns", "tokens", "time"] = "turns"
+    unit: Unit = "turns"
     ladder: Ladder = _doubling(8, 2048)
 
     @classmethod
@@ -55,6 +63,22 @@ class AgeDecay:
     def in_time(cls) -> AgeDecay:
         """Figure 13's own times: an hour, a day, a week, a month, a year; gone after ten."""
         return cls("time", _FIGURE_13_TIMES)
+
+    @classmethod
+    def by_half_life(cls, half: float, text: float = 8, unit: Unit = "turns") -> AgeDecay:
+        """Pages that lose half of their pixels each time so much age goes by, as traces decay.
+
+        A mode holds from the age on at which no more pixels are left than it has, beside
+        the 1280 x 1280 of the sharpest; after four half-lives a page is gone.
+
+        Args:
+            half: the half-life.
+            text: the age up to which turns stay text.
+            unit: what both are counted in.
+        """
+        sharpest = max(mode.side for mode in MODES)
+        rungs = [(mode, text + half * 2 * log2(sharpest / mode.side)) for mode in MODES]
+        return cls(unit, (*rungs, (Tier.FORGOTTEN, text - half * log2(_LEFT))))
 
     def __post_init__(self) -> None:
         tiers = [tier for tier, _ in self.ladder]
@@ -69,20 +93,40 @@ class AgeDecay:
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """Fade every page to its age and move the frontier behind the last faded one."""
-        wishes = [self._tier(page) for page in situation.pages]
-        shown = next((n for n, tier in enumerate(wishes) if tier == Tier.TEXT), len(wishes))
-        shown += situation.gone
-        left = 0 if plan.overflow else plan.frontier  # what left the text does not come back
-        frontier = max(
-            (end for end in situation.frontiers if end.pages <= shown or end.start <= left),
-            key=lambda end: end.start,
+        pages, ends = situation.table, situation.ends
+        rungs = self._rungs(pages)
+        # What left the text does not come back, also where a recall has made it young.
+        young = np.flatnonzero(rungs[len(plan.tiers) :] == 0)
+        shown = situation.gone + (len(plan.tiers) + int(young[0]) if len(young) else len(pages))
+        place = max(
+            int(np.searchsorted(ends.pages, shown, side="right")),
+            int(np.searchsorted(ends.starts, plan.frontier, side="right")),
         )
-        moved = situation.move(plan, frontier)
-        past = plan.tiers + (Tier.TEXT,) * len(moved.tiers)
-        rows = zip(situation.pages, moved.tiers, wishes, past, strict=False)
-        tiers = (page.at_most_as_sharp_as(max(wish, before)) for page, _, wish, before in rows)
-        return replace(moved, tiers=tuple(tiers))
+        moved = situation.move(plan, ends[max(place - 1, 0)])
+        draft = Draft(moved)
+        before = np.zeros(len(draft.tiers), np.uint8)
+        past = codes(plan)[: len(before)]
+        before[: len(past)] = past
+        draft.tiers = before.copy()
+        rungs = rungs[: len(before)]
+        wishes = np.array([Tier.TEXT, *(tier for tier, _ in self.ladder)], np.uint8)[rungs]
+        draft.set_each(pages.at_most_as_sharp_as(np.maximum(wishes, before)), self._said(), rungs)
+        return draft.plan()
 
-    def _tier(self, page: Candidate) -> Tier:
-        age = {"turns": page.turns, "tokens": page.tokens, "time": page.seconds}[self.unit]
-        return max((tier for tier, start in self.ladder if age >= start), default=Tier.TEXT)
+    def _rungs(self, pages: Candidates) -> Whole:
+        """(pages,): how many rungs each has come down."""
+        ages = {"turns": pages.turns, "tokens": pages.tokens, "time": pages.seconds}[self.unit]
+        starts = np.array([start for _, start in self.ladder])
+        return np.searchsorted(starts, ages, side="right")
+
+    def _said(self) -> list[str]:
+        said = [_span(start, self.unit) for _, start in self.ladder]
+        return ["as its turns left the text together with others", *said]
+
+
+def _span(start: float, unit: Unit) -> str:
+    if unit != "time":
+        return f"as it is {start:,.0f} {unit} old or older"
+    if start < _DAY:
+        return f"as it is {start / _HOUR:,.3g} hours old or older"
+    return f"as it is {start / _DAY:,.3g} days old or older"

@@ -7,12 +7,14 @@ prefix again each time, so a plan is kept, byte for byte, until a new one is wor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from optimem.errors import BudgetError
 from optimem.policies.budget import TokenBudget
 from optimem.policies.decay import AgeDecay
-from optimem.policies.policy import Policy, Situation
-from optimem.values import Plan
+from optimem.policies.policy import Listener, Policy, Situation, listeners, rehearses
+from optimem.values import Plan, Rehearsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +25,35 @@ class Epochs:
         steps: the policies that make a fresh plan, in order.
         high: share of the budget that the kept plan may reach: the high-water mark.
         saving: share of the context's tokens that a fresh plan must save to be taken.
+        horizon: further requests within which a fresh plan must have earned what it costs
+            to send its changed part anew past the reader's cache; None not to ask.
+        cold: the saving that does once the session was idle for longer than the cache's
+            life, so that the whole context is sent anew in any case.
+        cliffs: stay below the length from which a reader bills the whole input at a higher
+            price, wherever a plan does.
     """
 
     steps: Sequence[Policy] = field(default_factory=lambda: (AgeDecay(), TokenBudget()))
     high: float = 1.0
     saving: float = 0.25
+    horizon: int | None = None
+    cold: float = 0.05
+    cliffs: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.high <= 1 or not 0 <= self.saving <= 1:
             raise ValueError("high must be above 0 and at most 1, saving between 0 and 1")
+        if not 0 <= self.cold <= 1 or (self.horizon is not None and self.horizon < 1):
+            raise ValueError("cold must be between 0 and 1, and horizon at least 1")
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether a step goes by what was recalled."""
+        return any(map(rehearses, self.steps))
+
+    def listeners(self) -> Sequence[Listener]:
+        """Those whom the steps send to listen."""
+        return [heard for step in self.steps for heard in listeners(step)]
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """The past plan, or the first plan of a new epoch.
@@ -39,21 +61,52 @@ class Epochs:
         Raises:
             BudgetError: no plan fits the budget.
         """
-        fits = situation.past is not None and (
-            situation.budget is None
-            or situation.tokens(plan, situation.past) <= situation.budget * self.high
-        )
-        if situation.past is not None and fits:
-            kept = situation.tokens(plan, situation.past)
-            fresh = self._fresh(situation, plan)
-            return plan if situation.tokens(fresh) > kept * (1 - self.saving) else fresh
-        return self._fresh(situation, plan)
+        cheap = self._below_cliff(situation)
+        if cheap is not None:
+            with suppress(BudgetError):
+                return self._apply(cheap, plan)
+        return self._apply(situation, plan)
+
+    def _below_cliff(self, situation: Situation) -> Situation | None:
+        """The situation with a budget below the cliff, if there is one within the budget."""
+        if not self.cliffs or situation.cache is None or situation.cache.cliff is None:
+            return None
+        edge = situation.cache.cliff[0]
+        if situation.budget is not None and situation.budget <= edge:
+            return None
+        return replace(situation, budget=edge)
+
+    def _apply(self, situation: Situation, plan: Plan) -> Plan:
+        if situation.past is None:
+            return self._fresh(situation, plan)
+        kept = situation.tokens(plan, situation.past)
+        fresh = self._fresh(situation, plan)
+        if situation.budget is not None and kept > situation.budget * self.high:
+            return fresh
+        return fresh if self._is_worth(situation, plan, kept, fresh) else plan
+
+    def _is_worth(self, situation: Situation, plan: Plan, kept: int, fresh: Plan) -> bool:
+        cache, tokens = situation.cache, situation.tokens(fresh)
+        if cache is not None and situation.idle > cache.life:
+            return tokens <= kept * (1 - self.cold)
+        if tokens > kept * (1 - self.saving):
+            return False
+        if cache is None or self.horizon is None:
+            return True
+        anew = tokens - situation.unchanged(plan, fresh)
+        return (cache.write - cache.read) * anew <= self.horizon * cache.read * (kept - tokens)
 
     def _fresh(self, situation: Situation, past: Plan) -> Plan:
         plan = past
         for step in self.steps:
             plan = step.apply(situation, plan)
-        plain = situation.move(Plan(), situation.frontiers[0])
-        if not past.pages and situation.tokens(plain) <= situation.tokens(plan):
-            plan = plain  # imaging does not pay
-        return replace(plan.settled(), epoch=past.epoch + 1)
+        if not past.pages:
+            plain = situation.move(replace(past, kept=()), situation.ends[0])
+            costs = situation.tokens(plain), situation.tokens(plan)
+            if costs[0] <= costs[1]:  # imaging does not pay
+                reason = f"which costs {costs[0]:,} tokens and with pages would cost {costs[1]:,}"
+                plan = replace(plain, reasons=((0, reason),) if plan.pages else ())
+        rehearsed = tuple(Rehearsed(*each[:3], True) for each in past.rehearsed)
+        return replace(
+            plan.settled(), epoch=past.epoch + 1, made=situation.turns, rehearsed=rehearsed
+        )

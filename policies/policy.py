@@ -7,68 +7,44 @@ plan is worth breaking the reader's prompt cache for.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from optimem.modes import Tier
-from optimem.values import Plan
+from optimem.policies.candidates import (
+    Age,
+    Candidate,
+    Candidates,
+    Codes,
+    Frontier,
+    Frontiers,
+    Remark,
+    keep,
+)
+from optimem.values import Plan, Tiers, Turn
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A sealed page as a policy sees it.
+class Cache:
+    """What a reader's prompt cache does to its bill.
 
     Attributes:
-        number: its place in the session.
-        stop: position behind the last turn that ends on it or before it.
-        costs: the tokens of each tier it can take; always TEXT and FORGOTTEN, and those
-            modes that the reader reads and that cost it less than the page's text.
-        turns: its age in turns.
-        tokens: its age in tokens of the session's counter.
-        seconds: its age in seconds, 0 where no times are known.
+        read: the price of a token read from it, as a share of a plain one's.
+        write: the price of a token that is sent anew, likewise.
+        life: seconds that it keeps what is not asked for again.
+        cliff: (tokens, times): a longer input costs so many times more, as a whole.
     """
 
-    number: int
-    stop: int
-    costs: Mapping[Tier, int]
-    turns: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-    @property
-    def coarsest(self) -> Tier:
-        """The most faded tier that still shows the page."""
-        return max(tier for tier in self.costs if tier != Tier.FORGOTTEN)
-
-    def at_most_as_sharp_as(self, tier: Tier) -> Tier:
-        """The sharpest tier it can take that is no sharper than `tier`; else the coarsest."""
-        if tier in self.costs:
-            return tier
-        return min(
-            (own for own in self.costs if tier < own < Tier.FORGOTTEN), default=self.coarsest
-        )
+    read: float = 0.1
+    write: float = 1.0
+    life: float = 300.0
+    cliff: tuple[int, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frontier:
-    """A place where pages may end and text begin, never inside a call and its results.
-
-    Attributes:
-        pages: how many pages stand in front of it, forgotten ones included.
-        start: position of the first turn that stands as text.
-        tokens: what the text from there on costs.
-        overflow: part of the text before `start` is on no page yet, and is counted.
-    """
-
-    pages: int
-    start: int
-    tokens: int
-    overflow: bool = False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
     """Everything that a plan may depend on.
 
@@ -83,8 +59,13 @@ class Situation:
         marker: tokens of the note that says how much is forgotten.
         budget: the most tokens that the context may have; None for no limit.
         gone: how many pages were forgotten by the past plan, and stay so.
+        before: the past plan, an empty one where there is none.
         fidelity: the share of characters that the reader still reads in each mode, from 0 to
             1, as `Memory.fidelity` has measured it; empty before that.
+        remarks: turns that may stay as text beside their pages, oldest first.
+        recalled: of pages that were recalled, by number: how long ago.
+        cache: the reader's prompt cache, None where nothing is known of it.
+        idle: seconds since the reader was last asked, as far as can be told.
     """
 
     pages: Sequence[Candidate]
@@ -97,28 +78,86 @@ class Situation:
     marker: int = 0
     budget: int | None = None
     gone: int = 0
+    before: Plan = field(default_factory=Plan)
     fidelity: Mapping[Tier, float] = field(default_factory=dict)
+    remarks: Sequence[Remark] = ()
+    recalled: Mapping[int, Age] = field(default_factory=dict)
+    cache: Cache | None = None
+    idle: float = 0.0
+
+    def __post_init__(self) -> None:
+        pages, ends = self.pages, self.frontiers
+        table = pages if isinstance(pages, Candidates) else Candidates.of(pages)
+        object.__setattr__(self, "pages", table)
+        object.__setattr__(
+            self, "frontiers", ends if isinstance(ends, Frontiers) else Frontiers.of(ends)
+        )
+
+    @property
+    def table(self) -> Candidates:
+        """The pages as columns."""
+        assert isinstance(self.pages, Candidates)
+        return self.pages
+
+    @property
+    def ends(self) -> Frontiers:
+        """The frontiers as columns."""
+        assert isinstance(self.frontiers, Frontiers)
+        return self.frontiers
 
     def frontier(self, plan: Plan) -> Frontier:
         """The frontier that a plan of this situation stands at."""
         if plan.overflow and self.overflow is not None:
             return self.overflow
-        index = bisect_right([frontier.start for frontier in self.frontiers], plan.frontier)
-        return self.frontiers[max(index - 1, 0)]
+        index = int(np.searchsorted(self.ends.starts, plan.frontier, side="right"))
+        return self.ends[max(index - 1, 0)]
 
     def tokens(self, plan: Plan, text: int | None = None) -> int:
         """What a context by this plan costs; `text` overrides the cost behind its frontier."""
-        pages = sum(page.costs[tier] for page, tier in zip(self.pages, plan.tiers, strict=False))
-        notes = self.legend if any(tier.is_mode for tier in plan.tiers) else 0
-        notes += self.marker if self.gone or Tier.FORGOTTEN in plan.tiers else 0
-        return self.fixed + notes + pages + (self.frontier(plan).tokens if text is None else text)
+        tiers = codes(plan)[: len(self.table)]
+        pages = int(self.table.spent(tiers).sum())
+        is_mode = (tiers > Tier.TEXT) & (tiers < Tier.FORGOTTEN)
+        notes = self.legend if is_mode.any() else 0
+        notes += self.marker if self.gone or (tiers == Tier.FORGOTTEN).any() else 0
+        text = self.frontier(plan).tokens if text is None else text
+        return self.fixed + notes + pages + self.kept_tokens(plan) + text
+
+    def kept_tokens(self, plan: Plan) -> int:
+        """What the turns cost that a plan keeps as text beside pages."""
+        if not plan.kept:
+            return 0
+        costs = {remark.start: remark.tokens for remark in self.remarks}
+        return sum(costs[kept.start] for kept in plan.kept if plan.shows(kept))
+
+    def unchanged(self, past: Plan, plan: Plan) -> int:
+        """The tokens in front of the first change, which the reader's cache still holds."""
+        past_tiers, tiers = codes(past), codes(plan)
+        if plan.gone != past.gone:
+            return self.fixed
+        both = min(len(past_tiers), len(tiers))
+        same = past_tiers[:both] == tiers[:both]
+        count = both if same.all() else int(same.argmin())
+        tokens = int(self.table.spent(tiers[:count]).sum())
+        notes = self.legend if count else 0
+        notes += self.marker if self.gone else 0
+        return self.fixed + notes + tokens
 
     def move(self, plan: Plan, frontier: Frontier) -> Plan:
-        """The plan with its frontier moved; pages that come into sight start at their coarsest."""
+        """The plan with its frontier moved.
+
+        Pages that come into sight start at their coarsest, with what is pinned beside them.
+        """
         shown = frontier.pages - self.gone
-        tiers = plan.tiers[:shown]
-        tiers += tuple(page.coarsest for page in self.pages[len(tiers) : shown])
-        return replace(plan, tiers=tiers, frontier=frontier.start, overflow=frontier.overflow)
+        tiers = plan.codes[:shown]
+        tiers += self.table.coarsest[len(tiers) : shown].tobytes()
+        moved = replace(
+            plan, tiers=Tiers(tiers), frontier=frontier.start, overflow=frontier.overflow
+        )
+        if not self.remarks and not plan.kept:
+            return moved
+        kept = [kept for kept in plan.kept if kept.stop <= frontier.start]
+        pins = (remark for remark in self.remarks if remark.pinned)
+        return keep(replace(moved, kept=tuple(kept)), pins)
 
 
 class Policy(Protocol):
@@ -127,3 +166,62 @@ class Policy(Protocol):
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """Refine the draft; the same arguments always give the same plan."""
         ...
+
+
+class Listener(Protocol):
+    """What those who listen to a session have made of it so far, by position."""
+
+    def hear(self, position: int, turn: Turn) -> None:
+        """Take in the next turn."""
+        ...
+
+    def worth(self, position: int) -> float:
+        """What a turn is worth, from 0 to 1; infinite for what must not fade."""
+        ...
+
+    def reason(self, position: int) -> str:
+        """Why it is worth that, in a word or two."""
+        ...
+
+    def spoken_of(self, position: int) -> int:
+        """Position of the last turn that spoke of it; its own when none did."""
+        ...
+
+    @property
+    def notable(self) -> Sequence[int]:
+        """Positions of the turns that are worth more than nothing, in order."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A policy that goes by the words of turns, too: they are told to those it sends."""
+
+    def listeners(self) -> Sequence[Listener]:
+        """New listeners, who have heard nothing yet."""
+        ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A policy that goes by what was recalled, so that it has to be told."""
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+def codes(plan: Plan) -> Codes:
+    """(pages,): a plan's tiers as numbers."""
+    return np.frombuffer(plan.codes, np.uint8)
+
+
+def rehearses(policy: object) -> bool:
+    """Whether a policy wants to be told of what is recalled."""
+    return isinstance(policy, Rehearsing) and policy.rehearses
+
+
+def listeners(policy: object) -> list[Listener]:
+    """Those whom a policy sends to listen."""
+    return list(policy.listeners()) if isinstance(policy, Listening) else []
