@@ -120,7 +120,7 @@ def test_what_is_let_go_comes_back_only_when_it_is_spoken_of() -> None:
         memory.extend(say(WORDS * 12, "assistant") for _ in range(30))
         assert 3 not in {mark.start for mark in memory.context(READER, budget=7000).plan.kept}
         memory.append(say("Was it a8f3c2d9e1b7?"))
-        memory.append(say(WORDS * 100, "assistant"))
+        memory.extend(say(WORDS * 60, "assistant") for _ in range(6))
         again = memory.context(READER, budget=7000).plan
         assert 3 in {mark.start for mark in again.kept}
 
