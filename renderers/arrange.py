@@ -70,7 +70,7 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
     codes[:length] = cells.reshape(length, COLUMNS)
     if page.text.isascii():
         return Arrangement(codes)
-    plain = np.all(atlas.plain(codepoints).reshape(length, COLUMNS), axis=1)
+    plain = np.all(atlas.plain(codepoints).reshape(length, COLUMNS), axis=1).tolist()
     # A row of more characters has some that take no cell, maybe behind those looked up.
     others = [
         number
@@ -186,8 +186,10 @@ def _cell_bands(page: Page) -> Codes:
     for span in page.spans:
         row = min(bisect_right(ends, span.start), len(ends) - 1)
         starts.append(row * COLUMNS + span.start - ends[row] + len(page.rows[row]))
-    lengths = np.diff([*starts, len(ends) * COLUMNS])
-    return np.repeat([_BANDS[span.role] for span in page.spans], lengths)
+    bands = np.empty(len(ends) * COLUMNS, np.intp)
+    for span, start, stop in zip(page.spans, starts, [*starts[1:], len(bands)], strict=True):
+        bands[start:stop] = _BANDS[span.role]
+    return bands
 
 
 def _character_bands(page: Page) -> Codes:

@@ -28,6 +28,7 @@ from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.area import area_average
 from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.clusters import Cluster, Clusters
+from optimem.renderers.codebook import UP, shipped_book
 from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
 
 Fade = Literal["native", "area"]
@@ -40,7 +41,7 @@ PAPERS = (255, 238, 221, 204)
 """Grey of the paper in each band; ink on it is always black."""
 
 _CODEPOINTS = 0x110000
-_AT_ONCE = 8  # rows that a gather takes at a time, few enough to stay in the cache
+_AT_ONCE = 16  # rows that a gather takes at a time, few enough to stay in the cache
 _BASE: Cell = Tier.BASE.cell
 
 
@@ -74,7 +75,7 @@ class Atlas:
         self._slots[self._drawn] = first
         self._slots[self._late] = self._starts
         self._tables: dict[tuple[Cell, Fade], npt.NDArray[Any]] = {}
-        self._packed_tables: dict[Cell, npt.NDArray[Any]] = {}
+        self._packed_tables: dict[Cell, tuple[npt.NDArray[Any], Pixels]] = {}
         self._filled: dict[tuple[Cell, Fade], npt.NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
 
@@ -101,7 +102,7 @@ class Atlas:
 
     def widths(self, codepoints: Points) -> npt.NDArray[np.uint8]:
         """Cells that each code point takes: 1 or 2."""
-        return self._widths[_checked(codepoints)]
+        return self._widths.take(_checked(codepoints))
 
     def cells(self, text: str) -> npt.NDArray[np.uint8]:
         """Cells that each character takes: 1, 2, or 0 if it joins the character before it.
@@ -112,7 +113,7 @@ class Atlas:
         if text.isascii():
             return np.ones(len(text), np.uint8)
         codepoints = points(text)
-        cells = self._widths[codepoints]
+        cells = self._widths.take(codepoints)
         self._clusters.narrow(text, codepoints, cells)
         return cells
 
@@ -122,7 +123,7 @@ class Atlas:
 
     def slots(self, codepoints: Points) -> Codes:
         """First slot of each code point; one of width 2 has the next slot as well."""
-        return self._slots.take(_checked(codepoints), mode="clip").astype(np.intp)
+        return self._slots.take(_checked(codepoints)).astype(np.intp)
 
     def boxed(self, slots: Codes) -> npt.NDArray[np.bool_]:
         """Which slots are hex boxes."""
@@ -130,11 +131,13 @@ class Atlas:
 
     def stores(self, text: str) -> bool:
         """Whether the atlas file has the ink of each character, so that nothing else draws."""
-        return bool((self._slots[points(text)] < self._stored).all()) and not self.clusters(text)
+        return bool((self._slots.take(points(text)) < self._stored).all()) and not self.clusters(
+            text
+        )
 
     def plain(self, codepoints: Points) -> npt.NDArray[np.bool_]:
         """Which code points are one stored cell each, if all beside them are such as well."""
-        return self._plain.take(_checked(codepoints), mode="clip")
+        return self._plain.take(_checked(codepoints))
 
     def late(self, slots: Codes) -> npt.NDArray[np.bool_]:
         """Which slots FreeType draws, when they are first needed."""
@@ -165,7 +168,9 @@ class Atlas:
             raise InputError("no such code: use codes from this atlas")
         if codes.max() >= self._stored * len(PAPERS):
             self._fill(np.unique(codes[codes < limit] // len(PAPERS)), tier.cell, fade)
-        page = _gather(table, codes)  # what it clips is overwritten with boxes
+        # What the gather clips is overwritten with boxes.
+        page = _gather(table, codes, np.empty((ROWS, height, COLUMNS), table.dtype))
+        page = page.view(np.uint8).reshape(tier.side, tier.side)
         if codes.max() >= limit:
             cells = page.reshape(ROWS, height, COLUMNS, width)
             row, column = np.nonzero(codes >= limit)
@@ -178,20 +183,28 @@ class Atlas:
         return bool(codes.max() < self._stored * len(PAPERS))
 
     def packs(self, codes: Codes, tier: Tier) -> bool:
-        """Whether `packed` can draw a page: stored glyphs alone, whole bytes in each cell."""
+        """Whether `scan_lines` can draw a page: stored glyphs alone, whole bytes in each cell."""
         return tier.cell[0] % 2 == 0 and self.stored(codes)
 
-    def packed(self, codes: Codes, tier: Tier) -> Pixels:
-        """Draw a native page with two pixels in a byte, as a PNG of 16 greys holds them.
+    def scan_lines(self, codes: Codes, tier: Tier) -> Pixels:
+        """Draw a native page as the lines of a PNG of 16 greys.
 
         Args:
             codes: as for `raster`, and such that `packs` says yes.
             tier: the mode.
 
         Returns:
-            (side, side / 2): `raster`'s pixels divided by 17, the left one in the high bits.
+            (side, 1 + side / 2): of each line its filter, and its pixels, two in a byte.
         """
-        return _gather(self._packed_table(tier.cell), codes)
+        table, filters = self._packed_table(tier.cell)
+        width, height = tier.cell
+        line = 1 + tier.side // 2
+        lines = np.empty((ROWS, height, line), np.uint8)
+        lines[..., 0] = filters
+        # The cells of a line stand behind its filter, so none of them is aligned.
+        steps = height * line, line, width // 2
+        _gather(table, codes, np.ndarray((ROWS, height, COLUMNS), table.dtype, lines, 1, steps))
+        return lines.reshape(tier.side, line)
 
     def table(self, tier: Tier, fade: Fade = "native") -> npt.NDArray[Any]:
         """Pixels of all shipped glyphs on all papers, as a page's gather takes them.
@@ -212,14 +225,20 @@ class Atlas:
                 table = self._tables.setdefault((tier.cell, fade), made)
         return table
 
-    def _packed_table(self, cell: Cell) -> npt.NDArray[Any]:
-        """`table` of the stored slots, two pixels in a byte."""
-        table = self._packed_tables.get(cell)
-        if table is None:
+    def _packed_table(self, cell: Cell) -> tuple[npt.NDArray[Any], Pixels]:
+        """`table` of the stored slots, two pixels in a byte, filtered; and each line's filter."""
+        found = self._packed_tables.get(cell)
+        if found is None:
+            filters = shipped_book(cell).filters
+            if cell == Tier.TINY.cell:  # they save nothing there, and slow zlib by a fifth
+                filters = np.zeros_like(filters)
             pairs = _PAIRS_ON_PAPER[:, self._pairs(cell)].swapaxes(0, 1)  # (n, 4, h * w / 2)
-            entries = np.ascontiguousarray(pairs).view(_element(cell[0] // 2))
-            table = self._packed_tables[cell] = entries.reshape(-1, cell[1])
-        return table
+            entries = pairs.reshape(-1, cell[1], cell[0] // 2)
+            filtered = entries.copy()
+            filtered[:, 1:] -= np.where(filters[1:, None] == UP, entries[:, :-1], 0)
+            table = filtered.view(_element(cell[0] // 2))[..., 0]
+            found = self._packed_tables[cell] = table, filters
+        return found
 
     def _fill(self, slots: Codes, cell: Cell, fade: Fade) -> None:
         """Rasterize the late glyphs among the slots that the size's table lacks."""
@@ -261,8 +280,10 @@ class Atlas:
         return (cells if source == cell else area_average(cells, cell))[inverse]
 
 
-def points(text: str) -> npt.NDArray[np.uint32]:
+def points(text: str) -> Points:
     """The code points of a text, lone surrogates included."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -278,14 +299,12 @@ def on_paper(ink: Pixels, band: int) -> Pixels:
     return cells
 
 
-def _gather(table: npt.NDArray[Any], codes: Codes) -> Pixels:
-    """The bytes of a page, (side, n), from a table of entries [code, y]."""
-    height = table.shape[1]
-    page = np.empty((ROWS, height, COLUMNS), table.dtype)
+def _gather(table: npt.NDArray[Any], codes: Codes, page: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Fill a page, (64, height, 128), from a table of entries [code, y]; returns it."""
     for top in range(0, ROWS, _AT_ONCE):
         rows = slice(top, top + _AT_ONCE)
         page[rows] = table.take(codes[rows], axis=0, mode="clip").swapaxes(1, 2)
-    return page.view(np.uint8).reshape(ROWS * height, -1)
+    return page
 
 
 def _entries(ink: Pixels, cell: Cell) -> npt.NDArray[Any]:
@@ -303,7 +322,7 @@ def _element(size: int) -> str:
 
 def _checked(codepoints: Points) -> Points:
     """Refuse numbers beyond Unicode, which would read beyond the tables."""
-    if codepoints.size and int(codepoints.max()) >= _CODEPOINTS:
+    if codepoints.itemsize > 1 and codepoints.size and int(codepoints.max()) >= _CODEPOINTS:
         raise InputError(f"{int(codepoints.max()):#x} is no Unicode code point")
     return codepoints
 

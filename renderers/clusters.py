@@ -105,7 +105,7 @@ class Clusters:
 
     def find(self, text: str, codepoints: npt.NDArray[np.uint32]) -> list[Cluster]:
         """All clusters of a text, in order."""
-        base, joins = self._base[codepoints], self._joins[codepoints]
+        base, joins = self._base.take(codepoints), self._joins.take(codepoints)
         if not joins.any() and base.max(initial=0) < _LETTER:
             return []
         joined, pictures = self._joined(text, base, joins)
@@ -130,9 +130,9 @@ class Clusters:
         self, text: str, codepoints: npt.NDArray[np.uint32], cells: npt.NDArray[np.uint8]
     ) -> None:
         """Set to 0 the cells of all characters that join the one before them."""
-        base, joins = self._base[codepoints], self._joins[codepoints]
+        joins = self._joins.take(codepoints)
         if joins.any():
-            joined, pictures = self._joined(text, base, joins)
+            joined, pictures = self._joined(text, self._base.take(codepoints), joins)
             cells[joined] = 0
             cells[[*pictures]] = 2
 

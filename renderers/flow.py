@@ -103,23 +103,29 @@ def encode(normal: Normal, position: int = 0) -> str:
         text = _TAG_LIKE.sub(lambda match: f"<\\{match[1]}", text)
     if "|" in text:
         text = _MARKER_LIKE.sub(lambda match: f"\\{match[0]}", text)
-    before, after = text.startswith(ROW), text.endswith(ROW)
-    stretches = text.strip(ROW).split(ROW)
-    if stretches[0].startswith(" ") and not before:
-        # The first line's indentation needs a marker to stand behind.
-        pieces = [_lines("\n" + stretches[0])[1:]]
-    else:
-        pieces = [_lines(stretches[0])]
-    bars = "|"
-    for stretch in stretches[1:]:
-        if stretch:
-            pieces.append(f" {bars} {ROW}{_lines(stretch)}")
-        bars = "|" if stretch else "||"
-    text = "".join((ROW * before, *pieces, ROW * after))
+    text = _rows(text) if ROW in text else _first_lines(text)
     if normal.data:
         tags = (f"<data#{position} {data.size}B sha256:{data.digest}>" for data in normal.data)
         text = re.sub(DATA, lambda _: next(tags), text)
     return text
+
+
+def _rows(text: str) -> str:
+    """Lines some of which end a row: a marker for each break between them."""
+    before, after = text.startswith(ROW), text.endswith(ROW)
+    first, *stretches = text.strip(ROW).split(ROW)
+    pieces = [_lines(first) if before else _first_lines(first)]
+    bars = "|"
+    for stretch in stretches:
+        if stretch:
+            pieces.append(f" {bars} {ROW}{_lines(stretch)}")
+        bars = "|" if stretch else "||"
+    return "".join((ROW * before, *pieces, ROW * after))
+
+
+def _first_lines(text: str) -> str:
+    """`_lines` behind a tag: the first one's indentation needs a marker to stand behind."""
+    return _lines("\n" + text)[1:] if text.startswith(" ") else _lines(text)
 
 
 def _lines(text: str) -> str:
@@ -130,12 +136,12 @@ def _lines(text: str) -> str:
     pieces = [first]
     bars = "|"
     for line in lines:
-        if line.startswith(" "):
+        if line:
             words = line.lstrip(" ")
-            pieces.append(f" {bars}{len(line) - len(words)} {words}")
-        elif line:
-            pieces.append(f" {bars} {line}")
-        bars = "|" if line else "||"
+            pieces.append(f" {bars}{len(line) - len(words) or ''} {words}")
+            bars = "|"
+        else:
+            bars = "||"
     return "".join(pieces)
 
 

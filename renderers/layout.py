@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,12 @@ from optimem.renderers.flow import flow_turn
 from optimem.renderers.normal import FlowStyle
 from optimem.values import SPLIT, Entry, Mark, Page, Role, Span
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 LONGEST_UNBROKEN = 24
 """A word reaching further back than this from a row's end is split there."""
 
 _WINDOW = 1 << 15  # characters that are measured at a time, to bound memory
+_NO_CELLS: npt.NDArray[Any] = np.zeros(0, np.uint8)
 _MARKER = re.compile(r"\|{1,2}\d*(?: |$)")
 
 Cells = Callable[[str], npt.NDArray[np.uint8]]
@@ -119,11 +120,16 @@ class PageBuilder:
         for index, at in enumerate(flow.marks):
             if at >= offset:
                 self._marks.append((start + at - offset, Mark(entry.position, index)))
-        shift = len(self._rest) - offset
-        breaks = [at + shift for at in flow.breaks if at > offset]
+        breaks: Sequence[int] = flow.breaks
+        if breaks:
+            shift = len(self._rest) - offset
+            breaks = [at + shift for at in breaks if at > offset]
         text, begin = self._rest + body, 0
         for cut, split in row_ends(text, self._cells, breaks):
-            self._add_row(text[begin:cut], split)
+            self._length += cut - begin
+            if split:
+                self._splits.append(self._length)
+            self._rows.append(f"{text[begin:cut]}{SPLIT}" if split else text[begin:cut])
             begin = cut
             if len(self._rows) == ROWS:
                 yield self._seal()
@@ -137,18 +143,12 @@ class PageBuilder:
             return None
         after = (self._spans[-1].position + 1, 0)
         if self._rest:
-            self._add_row(self._rest, split=False)
+            self._length += len(self._rest)
+            self._rows.append(self._rest)
             self._rest = ""
         page = replace(self._seal(), stop=after)
         self._resume = after
         return page
-
-    def _add_row(self, row: str, split: bool) -> None:
-        self._length += len(row)
-        if split:
-            self._splits.append(self._length)
-            row += SPLIT
-        self._rows.append(row)
 
     def _seal(self) -> Page:
         length, splits = self._length, self._splits
@@ -171,7 +171,7 @@ class PageBuilder:
         return page
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _OpenSpan:
     position: int
     role: Role
@@ -182,10 +182,11 @@ class _OpenSpan:
     def within(self, length: int, splits: Sequence[int]) -> Span:
         stop = min(self.stop, length)
         begins, ends = self.offset == 0, self.stop <= length
-        start = self.start + bisect_right(splits, self.start)
-        return Span(
-            self.position, self.role, start, stop + bisect_right(splits, stop), begins, ends
-        )
+        start = self.start
+        if splits:
+            start += bisect_right(splits, start)
+            stop += bisect_right(splits, stop)
+        return Span(self.position, self.role, start, stop, begins, ends)
 
     def behind(self, length: int) -> _OpenSpan:
         start = max(self.start, length)
@@ -203,9 +204,22 @@ def row_ends(text: str, cells: Cells, breaks: Sequence[int] = ()) -> Iterator[tu
         cells: measures it.
         breaks: indexes, in order, behind which a new row begins in any case.
     """
+    begin, length = 0, len(text)
+    if 2 * length <= COLUMNS and not breaks:  # it fits, whatever it is
+        return
     ruler = _Ruler(text, cells)
+    if ruler.plain and not breaks:  # most turns: nothing is measured
+        edge = COLUMNS
+        while edge < length:
+            cut = text.rfind(" ", edge - LONGEST_UNBROKEN, edge + 1) + 1
+            split = False
+            if not cut or text.startswith("|", cut):
+                cut, split = _row_end(text, edge - COLUMNS, edge, ruler)
+            yield cut, split
+            edge = cut + COLUMNS
+        return
     forced = iter(breaks)
-    begin, length, forced_end = 0, len(text), next(forced, -1)
+    forced_end = next(forced, -1)
     while True:
         while 0 <= forced_end <= begin:
             forced_end = next(forced, -1)
@@ -223,10 +237,6 @@ def row_ends(text: str, cells: Cells, breaks: Sequence[int] = ()) -> Iterator[tu
 def _row_end(text: str, begin: int, edge: int, ruler: _Ruler) -> tuple[int, bool]:
     """Where a row ends whose text goes on at `edge`, and whether that splits a word."""
     far = max(begin, edge - LONGEST_UNBROKEN)
-    if ruler.plain:  # most rows end here
-        cut = text.rfind(" ", far, edge + 1) + 1
-        if cut and not text.startswith("|", cut):
-            return cut, False
     cut, latest = ruler.blank(begin, edge + 1), edge
     if cut and _MARKER.match(text, cut):  # a marker stays with the word in front of it
         cut, latest = ruler.blank(begin, cut - 1), cut - 2
@@ -258,12 +268,14 @@ class _Ruler:
         self._text = text
         self._measure = cells
         self._start = self._stop = 0
-        self._cells = np.zeros(0, np.uint8)
-        self._sums = np.zeros(1, np.int64)  # cells in front of each character of the window
+        self._cells = _NO_CELLS
+        self._sums = _NO_CELLS  # cells in front of each character of the window
         self.plain = text.isascii()
-        if not self.plain and COLUMNS < 2 * len(text) and len(text) <= _WINDOW:
-            self._look(0, _WINDOW)
-            self.plain = bool((self._cells == 1).all())
+        if not self.plain and len(text) <= _WINDOW:
+            measured = cells(text)
+            self.plain = measured.tobytes().count(1) == len(text)
+            if not self.plain:
+                self._keep(0, measured)
 
     def reach(self, begin: int, room: int) -> int:
         """Index of the first character that does not fit `room` cells from `begin` on."""
@@ -295,7 +307,11 @@ class _Ruler:
         return 0
 
     def _look(self, start: int, size: int) -> None:
-        self._start, self._stop = start, min(start + size, len(self._text))
-        self._cells = self._measure(self._text[start : self._stop])
-        self._sums = np.zeros(len(self._cells) + 1, np.int64)
-        np.cumsum(self._cells, out=self._sums[1:])
+        self._keep(start, self._measure(self._text[start : start + size]))
+
+    def _keep(self, start: int, cells: npt.NDArray[np.uint8]) -> None:
+        """Hold the cells of a window."""
+        self._start, self._stop = start, start + len(cells)
+        self._cells = cells
+        self._sums = np.zeros(len(cells) + 1, np.int64)
+        np.cumsum(cells, out=self._sums[1:])

@@ -16,7 +16,7 @@ back gives exactly that. In order:
    listing's line, and in lines that keep their rows.
 
 Which lines keep their rows is the flow's choice: "all" keeps none, "lines" keeps every one,
-and "auto" keeps tables, whose columns say which value belongs where.
+and "auto" keeps tables, whose columns say which value belongs where (`find_tables`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from optimem.modes import COLUMNS
+from optimem.renderers.tables import LINE_NUMBER, find_tables
 
 FlowStyle = Literal["all", "lines", "auto"]
 
@@ -48,20 +48,16 @@ _WRAPPED = 60  # characters of each line of data that is broken into lines
 _LONGEST_MINIFIED = 2000  # characters from which on a line of minified code is data
 _MOST_MARKS = 100  # composing takes the square of a run of combining marks
 _ALWAYS_COMPOSED = 4096  # characters; shorter texts are composed in no time whatever they hold
-_LINES, _GAPS = 3, 2  # that a table has at least
-_WIDEST = COLUMNS - 2  # characters of a table's line, which must fit its row with a marker
 
 _ANSI = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[@-Z\\^_78=>c])"
 )
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_CONTROLS = bytes((*range(0x0A), *range(0x0B, 0x20), 0x7F))  # as UTF-8, where no other has them
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code != 0x0A} | {0x7F: 0x2421}
-_OPENING = re.compile(r"^([ \t]*)([{\[])$", re.MULTILINE)
+_OPENING = re.compile(r"\n([ \t]*)([{\[])(?=\n)")  # a line; it begins with what is found fastest
 _BLANKS = re.compile(r" {2,}")
-_GAP = re.compile(r"(?<! ) {2,}(?=[^ ])")
-_NO_COLUMNS: frozenset[int] = frozenset()
-_LINE_NUMBER = re.compile(r" *(?:\S*[:-])?\d+[:-]?  ")
-_EMPTY_LINES = re.compile(rf"[\n{ROW}]{{2,}}")
+_EMPTY_LINES = re.compile(r"\n\n\n+")
+_EMPTY_ROWS = re.compile(rf"[\n{ROW}]{{2,}}")
 _DATA_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LONGEST_DATA},}}={{0,2}}")
 _WRAPPED_DATA = re.compile(rf"[A-Za-z0-9+/_-]{{{_WRAPPED},}}={{0,2}}")
 _NO_DIGITS = {ord(digit): None for digit in "0123456789"}
@@ -108,12 +104,23 @@ def reflow(text: str, flow: FlowStyle = "auto") -> Normal:
         return Normal(lines[0], data)
     if flow != "lines" and ("{\n" in text or "[\n" in text):
         text = _minified_blocks(text)
-    lines = [line.rstrip(" ") for line in _pictured(text).split("\n")]
+    text = _pictured(text)
+    lines = text.split("\n")
+    if " \n" in text or text.endswith(" "):
+        lines = [line.rstrip(" ") for line in lines]
     lines, data = _without_data(_without_empty_ends(lines))
-    kept = _kept_lines(lines, flow)
-    text = "".join(_stretches(lines, kept))
-    if kept or "\n\n\n" in text:
-        text = _EMPTY_LINES.sub(_one_empty_line, text)
+    kept = [(0, len(lines))] if flow == "lines" and lines else []
+    if flow != "lines" and "  " in text:
+        gapped = [at for at, line in enumerate(lines) if "  " in line.lstrip(" ")]
+        kept = list(find_tables(lines, gapped)) if flow == "auto" else []
+        inside = {at for start, stop in kept for at in range(start, stop)}
+        for at in gapped:
+            if at not in inside:
+                lines[at] = _collapsed(lines[at])
+    if kept:
+        text = _EMPTY_ROWS.sub(_one_empty_line, "".join(_stretches(lines, kept)))
+    else:
+        text = _EMPTY_LINES.sub("\n\n", "\n".join(lines))
     return Normal(text, data)
 
 
@@ -144,11 +151,13 @@ def _minified_json(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     escaped = "\\" in text
-    if escaped:  # JSON holds no control characters, so two of them can stand for escapes
+    if escaped:  # JSON holds no control characters, so some of them can stand for escapes
         text = text.replace("\\\\", "\0").replace('\\"', "\1")
     pieces = text.split('"')  # what stands outside of strings, and within, in turn
-    bare = {piece: "".join(piece.split()) for piece in set(pieces[::2])}
-    pieces[::2] = [bare[piece] for piece in pieces[::2]]
+    bare = "\2".join(pieces[::2])
+    for blank in " \n\t":
+        bare = bare.replace(blank, "")
+    pieces[::2] = bare.split("\2")
     text = '"'.join(pieces)
     return text.replace("\1", '\\"').replace("\0", "\\\\") if escaped else text
 
@@ -157,20 +166,22 @@ def _minified_blocks(text: str) -> str:
     """A text in which pretty-printed JSON objects are a line each; lists of them as well."""
     pieces: list[str] = []
     absent: set[str] = set()  # ends that no later block can have
-    taken = seen = 0
+    text = f"\n{text}"
+    taken = seen = 1
     for opening in _OPENING.finditer(text):
         end = "\n" + opening[1] + ("}" if opening[2] == "{" else "]")
-        if opening.start() < seen or end in absent:
+        start = opening.start() + 1
+        if start < seen or end in absent:
             continue
         stop = _line_end(text, end, opening.end())
         if stop < 0:
             absent.add(end)
             continue
         seen = stop  # whatever it was, nothing within is tried again
-        block = text[opening.start() : stop]
+        block = text[start:stop]
         minified = _minified_json(block) if '":' in block else None
         if minified is not None:
-            pieces += text[taken : opening.start()], opening[1], minified
+            pieces += text[taken:start], opening[1], minified
             taken = stop
     return "".join((*pieces, text[taken:]))
 
@@ -187,7 +198,8 @@ def _line_end(text: str, end: str, start: int) -> int:
 def _pictured(text: str) -> str:
     if "\t" in text:
         text = text.expandtabs(4)
-    return text.translate(_PICTURES) if _CONTROLS.search(text) else text
+    data = text.encode("utf-8", "surrogatepass")
+    return text if len(data.translate(None, _CONTROLS)) == len(data) else text.translate(_PICTURES)
 
 
 def _without_empty_ends(lines: list[str]) -> list[str]:
@@ -201,9 +213,10 @@ def _without_empty_ends(lines: list[str]) -> list[str]:
 
 def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
     """The lines with `DATA` for each long run, and what those were."""
-    if not any(
-        len(line) >= 60 and (len(line) >= LONGEST_DATA or " " not in line) for line in lines
-    ):
+    for line in lines:
+        if len(line) >= _WRAPPED and _may_be_data(line):
+            break
+    else:
         return lines, ()
     shown: list[str] = []
     data: list[Data] = []
@@ -239,6 +252,15 @@ def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
     return shown, tuple(data)
 
 
+def _may_be_data(line: str) -> bool:
+    """Whether it is worth a closer look: a cheap test that most lines fail."""
+    return (
+        " " not in line
+        or len(line) >= _LONGEST_MINIFIED
+        or (len(line) >= LONGEST_DATA and _may_hold_data(line))
+    )
+
+
 def _may_hold_data(line: str) -> bool:
     """Whether enough characters follow each other without a sign that ends most words."""
     start = 0
@@ -270,46 +292,10 @@ def _collapsed(line: str) -> str:
     In a listing the indentation stands behind the line's number.
     """
     words = line.lstrip(" ")
-    if "  " not in words:
-        return line
-    number = _LINE_NUMBER.match(line)
+    number = LINE_NUMBER.match(line)
     if number is not None:
         words = line[number.end() :].lstrip(" ")
     return line[: len(line) - len(words)] + _BLANKS.sub(" ", words)
-
-
-def _flowed(lines: list[str]) -> str:
-    return "\n".join([_collapsed(line) if "  " in line else line for line in lines])
-
-
-def _kept_lines(lines: list[str], flow: FlowStyle) -> list[tuple[int, int]]:
-    """Ranges (start, stop) of lines that keep their rows."""
-    if flow == "all":
-        return []
-    if flow == "lines":
-        return [(0, len(lines))] if lines else []
-    return list(_tables(lines))
-
-
-def _tables(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """Ranges of consecutive lines in which the same columns are blank."""
-    start, shared, listing = 0, _NO_COLUMNS, False
-    for number, line in enumerate([*lines, ""]):
-        columns, numbered = _NO_COLUMNS, False
-        if "  " in line and len(line) <= _WIDEST and "  " in line.lstrip(" "):
-            gaps = (gap.span() for gap in _GAP.finditer(line) if gap.start())
-            columns = frozenset(column for gap in gaps for column in range(*gap))
-            numbered = _LINE_NUMBER.match(line) is not None
-        if shared and columns:
-            both = shared & columns
-            # In a listing of a file the gap behind the lines' numbers tells nothing.
-            needed = _GAPS + (listing and numbered)
-            if sum(column - 1 not in both for column in both) >= needed:
-                shared, listing = both, listing and numbered
-                continue
-        if number - start >= _LINES:
-            yield start, number
-        start, shared, listing = number, columns, numbered
 
 
 def _stretches(lines: list[str], kept: list[tuple[int, int]]) -> Iterator[str]:
@@ -317,12 +303,12 @@ def _stretches(lines: list[str], kept: list[tuple[int, int]]) -> Iterator[str]:
     end = 0
     for start, stop in kept:
         if start > end:
-            yield _flowed(lines[end:start]) + ROW
+            yield "\n".join(lines[end:start]) + ROW
         elif start == 0 and stop > 1:  # a single line may stand behind its tag
             yield ROW
         yield ROW.join(lines[start:stop]) + ROW
         end = stop
-    yield _flowed(lines[end:])
+    yield "\n".join(lines[end:])
 
 
 def _one_empty_line(match: re.Match[str]) -> str:

@@ -63,7 +63,7 @@ def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
             if stream is not None:
                 return png.wrap(stream, tier.side, tier.side)
         elif atlas.packs(codes, tier):
-            return png.encode_packed(atlas.packed(codes, tier))
+            return png.encode_lines(atlas.scan_lines(codes, tier))
     return png.encode(draw_page(arrangement, atlas, tier, fade))
 
 

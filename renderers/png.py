@@ -1,8 +1,9 @@
 """Grey pixels become a PNG: deflate, and nothing that slows it down.
 
-Text pages pack best unfiltered, and a page's pixels are multiples of 17, so 4 bits hold
-them. What is left is deflate itself: the standard library's, or Intel's where the `fast`
-extra is installed, which takes a fourth of the time for files of the same size. Deflate
+A page's pixels are multiples of 17, so 4 bits hold them. What is left is deflate itself: the
+standard library's, or Intel's where the `fast` extra is installed, which takes a fourth of
+the time for files of the same size. Pages packed by the atlas come with lines that are
+filtered already; others are packed as they are, which is best for text but for its stems. Deflate
 output differs between builds: compare pixels, never files. Most pages need neither
 without that extra: `optimem.renderers.deflate` puts their streams together.
 """
@@ -34,6 +35,7 @@ except ImportError:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 1  # higher ones take 3 times as long to save a third
+_FAST_LEVEL = 0  # isal's quickest, for filtered lines: files as large as zlib's at level 1
 
 # Two neighbouring pixels, read as one 16-bit number, to their packed byte: (65536,)
 _PAIRS = np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
@@ -59,12 +61,16 @@ def encode(pixels: npt.NDArray[np.uint8], bits: Literal[4, 8] = 4) -> bytes:
         )
     if bits not in (4, 8):
         raise InputError(f"a grey PNG has 4 or 8 bits per pixel here, not {bits}")
-    return _file(pixels if bits == 8 else _pack(pixels), pixels.shape[1], bits)
+    packed = pixels if bits == 8 else _pack(pixels)
+    lines = np.zeros((len(packed), 1 + packed.shape[1]), np.uint8)  # each line begins: filter 0
+    lines[:, 1:] = packed
+    return _file(lines, pixels.shape[1], bits, _LEVEL)
 
 
-def encode_packed(packed: npt.NDArray[np.uint8]) -> bytes:
-    """Write 16 greys, two pixels in each byte, as a PNG file: (height, width / 2)."""
-    return _file(packed, 2 * packed.shape[1], 4)
+def encode_lines(lines: npt.NDArray[np.uint8]) -> bytes:
+    """Write lines of 16 greys, each behind its filter, as a PNG file: (height, 1 + width / 2)."""
+    level = _LEVEL if fast_deflate is None else _FAST_LEVEL
+    return _file(lines, 2 * lines.shape[1] - 2, 4, level)
 
 
 def wrap(stream: bytes, width: int, height: int, bits: int = 4) -> bytes:
@@ -75,12 +81,9 @@ def wrap(stream: bytes, width: int, height: int, bits: int = 4) -> bytes:
     )
 
 
-def _file(packed: npt.NDArray[np.uint8], width: int, bits: int) -> bytes:
-    """The file of lines that are packed already: (height, bytes)."""
-    lines = np.zeros((len(packed), 1 + packed.shape[1]), np.uint8)  # each line begins: filter 0
-    lines[:, 1:] = packed
-    stream = (fast_deflate or zlib.compress)(lines.data, _LEVEL)
-    return wrap(stream, width, len(packed), bits)
+def _file(lines: npt.NDArray[np.uint8], width: int, bits: int, level: int) -> bytes:
+    """The file of lines that are packed and filtered already: (height, bytes)."""
+    return wrap((fast_deflate or zlib.compress)(lines.data, level), width, len(lines), bits)
 
 
 def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
