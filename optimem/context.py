@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,10 +26,12 @@ from optimem.policies import Policy, Situation
 from optimem.policies.candidates import ABSENT
 from optimem.policies.policy import rehearses
 from optimem.readers import Profile
-from optimem.readers.anthropic import anthropic_messages, anthropic_system
-from optimem.readers.openai import Image, openai_messages
+from optimem.readers.carry import most_bytes, page_bytes, page_images
+from optimem.readers.openai import Image
+from optimem.readers.request import check_format, messages_for, request_for, system_for
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import Group, most_saved, plan_groups, sheet_key
+from optimem.retry import is_refused, is_too_large, was_cut
 from optimem.situations import Situations
 from optimem.stores import Store
 from optimem.values import Json, Kept, PageFacts, Plan, Rehearsed, Scope, Segment, Tiers, Turn
@@ -47,9 +50,13 @@ _SHEETS = (
     "Where an image holds several pages, they stand in the order of the captions in front of"
     " it: from the left, then downwards."
 )
-_TRIES = 4  # at a plan whose pages stand on sheets
+_TRIES = 4  # at a plan whose pages stand on sheets, or whose images are too many
+_SMALLER = 0.75  # of the tokens: what a plan whose images are too many is made for next
 _FORGOTTEN = "{turns} earlier turns are no longer shown; they can be recalled word for word."
 
+
+Again = Callable[[Profile, "int | None"], "Context"]
+"""Makes a context of the same session for another reader and budget."""
 
 Shown = tuple[int, str, Tier]
 """A page in a mode: its number and its hash."""
@@ -102,6 +109,7 @@ class Context:
         tokens: what it costs by the reader's own rule, tools included.
         text_tokens: what the whole session would cost as plain text.
         tools: the tool schemas that were counted.
+        again: makes it again for another reader and budget.
     """
 
     reader: Profile
@@ -113,6 +121,7 @@ class Context:
     tools: Sequence[Mapping[str, Json]]
     image: Image = field(repr=False, compare=False)
     vision: VisionSession | None = field(default=None, repr=False, compare=False)
+    again: Again | None = field(default=None, repr=False, compare=False)
 
     def model_inputs(self, past: Any = None) -> Mapping[str, Any]:
         """What a local model's `forward` and `generate` take: ids, mask, positions, vision tokens.
@@ -137,30 +146,112 @@ class Context:
     @property
     def system(self) -> Json:
         """The system prompt apart, for readers that want it so; None without one."""
-        return anthropic_system(self.segments)
+        return system_for(self.reader.format, self.segments, self.reader)
 
     def messages(self, format: str | None = None) -> list[dict[str, Any]]:
-        """The messages in the reader's format, or in "openai" or "anthropic".
+        """The messages in the reader's format, or another: see `request`.
 
-        In Anthropic's format the system prompt is not among them: see `system`.
+        In Anthropic's and Gemini's the system prompt is not among them: see `system`.
         """
-        if (format or self.reader.format) == "anthropic":
-            return anthropic_messages(self.segments, self.image)
-        return openai_messages(self.segments, self.reader, self.image)
+        shape = check_format(format or self.reader.format)
+        return messages_for(shape, self.segments, self.reader, self.image)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is assumed of the reader, or missing: sentences for whoever made the context."""
         return self.reader.notices
 
-    def request(self) -> dict[str, Any]:
-        """Keyword arguments for the reader's client: messages, and where apart the system."""
-        request: dict[str, Any] = {"messages": self.messages()}
-        if self.reader.format == "anthropic" and self.system is not None:
-            request["system"] = self.system
-        if self.tools:
-            request["tools"] = list(self.tools)
-        return request
+    def request(self, format: str | None = None) -> dict[str, Any]:
+        """Keyword arguments for the reader's client.
+
+        Args:
+            format: "openai" (chat completions: messages), "responses" (OpenAI's other API:
+                input), "anthropic" (system and messages) or "gemini" (google-genai: contents
+                and config, with images as bytes); the reader's own by default.
+
+        Raises:
+            InputError: there is no such format.
+        """
+        shape = check_format(format or self.reader.format)
+        return request_for(shape, self.segments, self.reader, self.image, self.tools)
+
+    def as_text(self, budget: int | None = None) -> Context:
+        """The same session without pages: older turns are text, or left out.
+
+        For a reader that refused the pages. The plan with pages stands, for the next turn.
+
+        Args:
+            budget: the most tokens; this context's own by default.
+
+        Raises:
+            BudgetError: not even the newest exchange fits as text.
+        """
+        reader = replace(self.reader, name=f"{self.reader.name} as text", modes={})
+        return self._again(reader, self.budget if budget is None else budget)
+
+    def smaller(self, share: float = 0.7) -> Context:
+        """The same session in a share of the tokens, and of a request's bytes: coarser pages.
+
+        Raises:
+            BudgetError: nothing so small holds the newest exchange.
+            InputError: share is not between 0 and 1.
+        """
+        if not 0 < share < 1:
+            raise InputError(f"a smaller context is a share between 0 and 1 of it, not {share}")
+        room = int(self.reader.request_bytes * share)
+        reader = replace(self.reader, request_bytes=room)
+        return self._again(reader, max(1, int(self.tokens * share)))
+
+    def send(self, create: Callable[..., Any], /, **arguments: Any) -> Any:
+        """Call a client with this context, and once more where it is refused or too large.
+
+            reply = context.send(client.messages.create, model="claude-opus-5-5", max_tokens=999)
+
+        A refusal is answered with the same session as text, a request that is too large
+        (status 413, or more tokens than the window) with a smaller one. What comes then comes.
+
+        Args:
+            create: the client's method: `client.chat.completions.create`,
+                `client.responses.create`, `client.messages.create` or
+                `client.models.generate_content`, or anything that takes the same.
+            arguments: what else it takes.
+        """
+        try:
+            reply = create(**_joined(self.request(), arguments))
+        except Exception as error:
+            if not is_too_large(error):
+                raise
+            other = self.smaller()
+        else:
+            if not (is_refused(reply) or was_cut(reply)):
+                return reply
+            other = self.as_text() if is_refused(reply) else self.smaller()
+        return create(**_joined(other.request(), arguments))
+
+    async def asend(self, create: Callable[..., Awaitable[Any]], /, **arguments: Any) -> Any:
+        """The asynchronous twin of `send`."""
+        try:
+            reply = await create(**_joined(await to_thread(self.request), arguments))
+        except Exception as error:
+            if not is_too_large(error):
+                raise
+            other = await to_thread(self.smaller)
+        else:
+            if not (is_refused(reply) or was_cut(reply)):
+                return reply
+            other = await to_thread(self.as_text if is_refused(reply) else self.smaller)
+        return await create(**_joined(await to_thread(other.request), arguments))
+
+    def _again(self, reader: Profile, budget: int | None) -> Context:
+        if self.again is None:
+            raise InputError("this context cannot be made again: make it with Memory.context")
+        return self.again(reader, budget)
+
+
+def _joined(request: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a call; a config of the caller's own stands beside ours."""
+    config = {**request.get("config", {}), **arguments.get("config", {})}
+    return {**request, **arguments, **({"config": config} if config else {})}
 
 
 class ContextBuilder:
@@ -235,7 +326,7 @@ class ContextBuilder:
                 past=past,
                 now=now,
             )
-            plan = self._plan(profile, situation, past)
+            plan = self._sendable(profile, situation, past)
             # Tokens are there before the plan switches, so that a failure changes nothing. None
             # are made for a plan that another worker has replaced: it dropped them.
             if vision is not None and not vision.encode(
@@ -306,6 +397,42 @@ class ContextBuilder:
     def _policy_name(self) -> str:
         said = _ADDRESS.sub("", repr(self._policy))  # a plugged-in function's, of this process
         return hashlib.sha256(said.encode()).hexdigest()[:8]
+
+    def _sendable(self, profile: Profile, situation: Situation, past: Plan | None) -> Plan:
+        """A plan whose images a request may carry: coarser where they would be too much.
+
+        Where no smaller budget helps, the oldest pages are forgotten.
+        """
+        plan = self._plan(profile, situation, past)
+        budget = self._tokens(profile, situation, plan, None)
+        for _ in range(_TRIES):
+            if plan == past or self._carries(profile, plan):
+                return plan
+            budget = int(budget * _SMALLER)
+            with suppress(BudgetError):
+                plan = self._plan(profile, replace(situation, budget=budget), past)
+        while not self._carries(profile, plan):
+            gone = -(-len(plan.tiers) // 8)
+            tiers = Tiers(bytes([Tier.FORGOTTEN]) * gone + plan.codes[gone:])
+            plan = replace(plan, tiers=tiers).settled()
+        return plan
+
+    def _carries(self, profile: Profile, plan: Plan) -> bool:
+        """Whether a request may carry a plan's images: pages and what stands beside them."""
+        images = list(self._images(profile, plan))
+        most, room = page_images(profile), page_bytes(profile)
+        if most is not None and len(images) > most:
+            return False
+        if sum(most_bytes(each) for each in images) <= room:
+            return True
+        return sum(len(self._image(each)[1]) for each in images) <= room
+
+    def _images(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
+        for group in self._groups(profile, plan):
+            if group.tier.is_mode:
+                yield _image_segment(profile, group)
+            for number in group.pages:
+                yield from self._attachments(profile, self._ledger.pages[number], group.tier)
 
     def _plan(self, profile: Profile, situation: Situation, past: Plan | None) -> Plan:
         """What the policy makes of a situation, with the prices that pages have on sheets.
@@ -402,7 +529,8 @@ class ContextBuilder:
                 for number, tier in enumerate(plan.tiers, plan.gone)
                 if tier != Tier.FORGOTTEN
             ]
-        return plan_groups(profile, plan, least=self._note(profile, _SHEETS).tokens)
+        note = self._note(profile, _SHEETS).tokens
+        return plan_groups(profile, plan, least=note, most=page_images(profile))
 
     def _text_segment(self, profile: Profile, page: PageFacts) -> Segment:
         stored = self._store.page(self._scope, page.number)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from optimem.bills import Observation, corrected, observe, read_usage
 from optimem.context import Context, ContextBuilder, VisionReader
 from optimem.dictionaries import Dictionaries
 from optimem.errors import InputError, NotFoundError
@@ -87,6 +88,7 @@ class Memory:
         self._policy = policy or Epochs()
         self._embed = embed
         self._owns_store = False
+        self._last: Context | None = None
         self._lock = threading.RLock()
         self._settings = settle(store, scope, counter, style, caption_tokens)
         self._counter = find_counter(self._settings.counter)
@@ -224,9 +226,38 @@ class Memory:
         local = None if isinstance(reader, (str, Profile)) else reader
         profile = find_reader(reader) if isinstance(reader, (str, Profile)) else reader.profile
         prompt = parse({"role": "system", "content": system}, id="system") if system else None
+
+        def again(profile: Profile, budget: int | None) -> Context:
+            return self.context(profile, budget, tools=tools, system=system, now=now)
+
         with self._lock:
             self._ledger.sync()
-            return self._contexts.build(profile, budget, tools, prompt, now, local)
+            if local is None:
+                profile = corrected(self.store, self.scope, profile)
+            built = self._contexts.build(profile, budget, tools, prompt, now, local)
+            self._last = replace(built, again=None if local else again)
+            return self._last
+
+    def observe(self, usage: object, context: Context | None = None) -> Observation:
+        """Learn from a bill what a reader takes for images; later contexts are counted so.
+
+        A bill that differs for reasons that more requests would show is not believed at once;
+        one that changes the price is logged as a warning.
+
+        Args:
+            usage: a client's reply to a context of this memory, or its `usage`.
+            context: which one; the last that was made here by default.
+
+        Raises:
+            InputError: it says nothing of input tokens, or no context was made yet.
+        """
+        billed = read_usage(usage)
+        with self._lock:
+            sent = self._last if context is None else context
+            if sent is None:
+                raise InputError("no context was made here yet: pass the one that was sent")
+            found = (sent.reader, sent.segments, sent.tokens)
+            return observe(self.store, self.scope, *found, billed)
 
     # Recall
 

@@ -19,7 +19,7 @@ from optimem.plans import Rehearsed as Rehearsed
 from optimem.plans import Tiers as Tiers
 
 Role = Literal["system", "user", "assistant", "tool"]
-Dialect = Literal["openai", "anthropic", "langchain"]
+Dialect = Literal["openai", "responses", "anthropic", "gemini", "langchain"]
 Json = Any
 """What `json.loads` returns."""
 

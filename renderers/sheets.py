@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -85,8 +85,8 @@ class Group:
     sheet: Sheet | None = None
 
 
-def plan_groups(reader: Reader, plan: Plan, least: int = 0) -> list[Group]:
-    """The pages that a plan shows, on sheets wherever that is cheaper.
+def plan_groups(reader: Reader, plan: Plan, least: int = 0, most: int | None = None) -> list[Group]:
+    """The pages that a plan shows, on sheets wherever that is cheaper, or where it must be.
 
     A sheet takes consecutive pages of one mode, from the oldest on. As it follows from the
     reader and the plan alone, it changes with the plan: at epochs.
@@ -95,20 +95,34 @@ def plan_groups(reader: Reader, plan: Plan, least: int = 0) -> list[Group]:
         reader: whose prices count.
         plan: what is shown.
         least: tokens that all sheets together must save, or there are none.
+        most: images that it takes; more pages stand on sheets as full as they get without
+            costing more.
     """
     shown = [(n, tier) for n, tier in enumerate(plan.tiers, plan.gone) if tier != Tier.FORGOTTEN]
-    alone = [Group((number,), tier) for number, tier in shown]
+    found = _on_sheets(reader, shown, _cheaper_sheet)
+    sheets = [group.sheet for group in found if group.sheet is not None]
+    saved = sum(reader.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
+    groups = found if saved > least else [Group((number,), tier) for number, tier in shown]
+    if most is None or sum(group.tier.is_mode for group in groups) <= most:
+        return groups
+    return _on_sheets(reader, shown, _fullest_sheet)
+
+
+def _on_sheets(
+    reader: Reader,
+    shown: Sequence[tuple[int, Tier]],
+    choose: Callable[[Reader, Tier, int], Sheet | None],
+) -> list[Group]:
+    """Pages in order, each run of one mode on the sheets that are chosen for it."""
     found: list[Group] = []
     for tier, run in groupby(shown, key=lambda page: page[1]):
         numbers = [number for number, _ in run]  # a forgotten page is older than all others
         while numbers:
-            sheet = _cheaper_sheet(reader, tier, min(len(numbers), MOST_PAGES))
+            sheet = choose(reader, tier, min(len(numbers), MOST_PAGES))
             size = 1 if sheet is None else sheet.pages
             found.append(Group(tuple(numbers[:size]), tier, sheet))
             del numbers[:size]
-    sheets = [group.sheet for group in found if group.sheet is not None]
-    saved = sum(reader.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
-    return found if saved > least else alone
+    return found
 
 
 def most_saved(reader: Reader, tier: Tier) -> int:
@@ -124,6 +138,17 @@ def _cheaper_sheet(reader: Reader, tier: Tier, count: int) -> Sheet | None:
         return None
     sheet = best_sheet(reader, tier, count)
     return sheet if sheet.pages > 1 and sheet.cost < reader.page_cost(tier) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _fullest_sheet(reader: Reader, tier: Tier, count: int) -> Sheet | None:
+    """The sheet of the most pages that costs no more than each by itself."""
+    if not tier.is_mode or count < 2:
+        return None
+    alone = reader.page_cost(tier)
+    sheets = [sheet for sheet in _sheets(reader, tier, count) if sheet.cost <= alone]
+    full = max(sheets, key=lambda s: (s.pages, -s.cost, -max(s.size)), default=None)
+    return full if full is not None and full.pages > 1 else None
 
 
 def best_sheet(reader: Reader, tier: Tier, count: int) -> Sheet:

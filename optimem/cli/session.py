@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import sys
@@ -96,7 +97,7 @@ def context(
         made = memory.context(reader, budget)
         if output is not None:
             try:
-                output.write_text(json.dumps(made.request()), "utf-8")
+                output.write_text(json.dumps(made.request(), default=_encoded), "utf-8")
             except OSError as error:
                 raise InputError(f"cannot write {output}: {error.strerror}") from None
     kinds = [segment.kind for segment in made.segments]
@@ -109,6 +110,7 @@ def context(
         "text_turns": kinds.count("turn"),
         "epoch": made.plan.epoch,
         "output": None if output is None else str(output),
+        "notices": list(made.notices),
     }
     if as_json:
         print_json(summary)
@@ -117,6 +119,8 @@ def context(
         f"{made.tokens:,} tokens for {made.reader.name} (as text {made.text_tokens:,}):"
         f" {kinds.count('page')} pages and {kinds.count('turn')} turns of text"
     )
+    for notice in made.notices:
+        out.print(notice)
     if output is not None:
         out.print(f"written to {output}")
 
@@ -179,6 +183,11 @@ def forget(
         print_json(dataclasses.asdict(receipt))
     else:
         out.print(f"{receipt.turns} turns and {receipt.pages} pages forgotten ({receipt.hash})")
+
+
+def _encoded(data: bytes) -> str:
+    """Images that a client takes as bytes, as Gemini's API writes them."""
+    return base64.b64encode(data).decode()
 
 
 def _existing(store: str, session: str, namespace: str) -> Memory:

@@ -1,14 +1,16 @@
 """Segments as Anthropic messages, with the system prompt apart.
 
 Turns that came in Anthropic's shape go out as they came; tool messages of other dialects
-become tool_result blocks of one user message, as the API wants them.
+become tool_result blocks of one user message, as the API wants them. Its cache reads what
+is marked alone: the system prompt, the pages, which stand until the next epoch, and the end
+of the conversation are. Marks that turns came with are left out, since only four may stand.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optimem.readers.openai import Image
@@ -24,9 +26,21 @@ from optimem.values import (
     Turn,
 )
 
+_MARK = {"type": "ephemeral"}
+_MARKABLE = {"text", "image", "document", "tool_use", "tool_result"}
 
-def anthropic_messages(segments: Iterable[Segment], image: Image) -> list[dict[str, Any]]:
-    """Messages in the order of the segments, without the system prompt."""
+
+def anthropic_messages(
+    segments: Sequence[Segment], image: Image, minimum: int = 1024
+) -> list[dict[str, Any]]:
+    """Messages in the order of the segments, without the system prompt.
+
+    Args:
+        segments: of a context.
+        image: gives media type and bytes of a page or attachment segment.
+        minimum: tokens of the shortest prompt that is cached: shorter ones are not marked.
+    """
+    marks = sum(segment.tokens for segment in segments) >= minimum
     messages: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
     answering = False
@@ -37,7 +51,7 @@ def anthropic_messages(segments: Iterable[Segment], image: Image) -> list[dict[s
             blocks.append(_segment_block(segment, image))
             continue
         if blocks:
-            messages.append({"role": "user", "content": blocks})
+            messages.append(_pages(blocks, marks))
             blocks = []
         message = _turn_message(segment.turn)
         if answering and segment.turn.answers and isinstance(message["content"], list):
@@ -46,16 +60,57 @@ def anthropic_messages(segments: Iterable[Segment], image: Image) -> list[dict[s
             messages.append(message)
         answering = bool(segment.turn.answers) and isinstance(message["content"], list)
     if blocks:
-        messages.append({"role": "user", "content": blocks})
+        messages.append(_pages(blocks, marks))
+    elif messages and marks:
+        messages[-1] = _marked(messages[-1])
     return messages
 
 
-def anthropic_system(segments: Iterable[Segment]) -> Json:
-    """The system prompt: as it came where it came apart, else text; None without one."""
-    turns = [s.turn for s in segments if s.kind == "system" and s.turn is not None]
+def anthropic_system(segments: Iterable[Segment], minimum: int = 1024) -> Json:
+    """The system prompt: as it came where it came apart, else text; None without one.
+
+    Args:
+        segments: of a context.
+        minimum: tokens from which on it is worth a mark for the cache.
+    """
+    systems = [s for s in segments if s.kind == "system" and s.turn is not None]
+    turns = [s.turn for s in systems if s.turn is not None]
     if len(turns) == 1 and turns[0].dialect == "anthropic":
-        return turns[0].message["content"]
-    return "\n\n".join(turn.text for turn in turns) or None
+        content = turns[0].message["content"]
+    else:
+        content = "\n\n".join(turn.text for turn in turns) or None
+    if not content or sum(s.tokens for s in systems) < minimum:
+        return content
+    return _marked({"content": content})["content"]
+
+
+def _pages(blocks: list[dict[str, Any]], marks: bool) -> dict[str, Any]:
+    if marks:
+        blocks[-1]["cache_control"] = dict(_MARK)
+    return {"role": "user", "content": blocks}
+
+
+def _marked(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its last block marked, where the API takes a mark there."""
+    content = message["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    if not blocks or not isinstance(blocks[-1], dict) or blocks[-1].get("type") not in _MARKABLE:
+        return message
+    if blocks[-1].get("text") == "":
+        return message
+    blocks[-1] = {**blocks[-1], "cache_control": dict(_MARK)}
+    return {**message, "content": blocks}
+
+
+def _unmarked(content: Json) -> Json:
+    if isinstance(content, str):
+        return content
+    return [
+        {key: value for key, value in block.items() if key != "cache_control"}
+        if isinstance(block, dict)
+        else block
+        for block in content
+    ]
 
 
 def _segment_block(segment: Segment, image: Image) -> dict[str, Any]:
@@ -67,7 +122,8 @@ def _segment_block(segment: Segment, image: Image) -> dict[str, Any]:
 
 def _turn_message(turn: Turn) -> dict[str, Any]:
     if turn.dialect == "anthropic" and turn.role != "system":
-        return {key: turn.message[key] for key in ("role", "content") if key in turn.message}
+        content = _unmarked(turn.message.get("content", ""))
+        return {"role": turn.message["role"], "content": content}
     role = "assistant" if turn.role == "assistant" else "user"
     blocks = [block for part in turn.parts for block in _blocks(part)]
     if turn.role == "system":  # an instruction amid the conversation has no role of its own

@@ -40,20 +40,43 @@ def openai_messages(
             blocks.append(_block(segment, profile, image))
             continue
         if blocks:
-            messages.append({"role": "user", "content": blocks})
+            messages.append(_pages(blocks, profile))
             blocks = []
         messages.extend(_turn_messages(segment.turn))
     if blocks:
-        messages.append({"role": "user", "content": blocks})
+        messages.append(_pages(blocks, profile))
     return messages
+
+
+def page_url(media_type: str, data: bytes) -> str:
+    """An image as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def attachment_url(part: Attachment) -> str:
+    """An attachment's own URL, or its bytes as one."""
+    if part.data is None:
+        return part.url
+    return page_url(part.media_type or "application/octet-stream", part.data)
+
+
+def attachment_text(part: Attachment) -> str:
+    """An attachment that an API has no shape for: its block as text, rather than nothing."""
+    return json.dumps(dict(part.block))
+
+
+def _pages(blocks: list[dict[str, Any]], profile: Profile) -> dict[str, Any]:
+    """The message of the pages, whose end the cache is asked to keep."""
+    if profile.marks_cache:
+        blocks[-1]["prompt_cache_breakpoint"] = {"mode": "explicit"}
+    return {"role": "user", "content": blocks}
 
 
 def _block(segment: Segment, profile: Profile, image: Image) -> dict[str, Any]:
     if not segment.is_image:
         return {"type": "text", "text": segment.text}
-    media_type, data = image(segment)
-    url: dict[str, Any] = {"url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}
-    detail = segment.sheet.level if segment.sheet else profile.modes.get(segment.tier)
+    url: dict[str, Any] = {"url": page_url(*image(segment))}
+    detail = profile.detail(segment)
     if detail is not None and profile.provider == "openai":
         url["detail"] = detail
     return {"type": "image_url", "image_url": url}
@@ -100,19 +123,12 @@ def _content(parts: Iterable[Text | Attachment]) -> Json:
         if isinstance(part, Text):
             blocks.append({"type": "text", "text": part.text})
         elif part.kind == "image" and (part.data is not None or part.url):
-            blocks.append({"type": "image_url", "image_url": {"url": _url(part)}})
+            blocks.append({"type": "image_url", "image_url": {"url": attachment_url(part)}})
         elif part.data is not None and part.name:
-            file = {"filename": part.name, "file_data": _url(part)}
+            file = {"filename": part.name, "file_data": attachment_url(part)}
             blocks.append({"type": "file", "file": file})
-        else:  # no shape of OpenAI's holds it: its block goes as text rather than not at all
-            blocks.append({"type": "text", "text": json.dumps(dict(part.block))})
+        else:
+            blocks.append({"type": "text", "text": attachment_text(part)})
     if all(block["type"] == "text" for block in blocks):
         return "\n".join(block["text"] for block in blocks)
     return blocks
-
-
-def _url(part: Attachment) -> str:
-    if part.data is None:
-        return part.url
-    media_type = part.media_type or "application/octet-stream"
-    return f"data:{media_type};base64,{base64.b64encode(part.data).decode()}"

@@ -12,7 +12,7 @@ from optimem.modes import Tier
 from optimem.readers import open_prices, prices
 from optimem.readers.dollars import CacheRule, Dollars
 from optimem.readers.prices import ImageCost
-from optimem.values import Json, Turn
+from optimem.values import Json, Segment, Turn
 
 Rule = Callable[..., ImageCost]
 
@@ -131,6 +131,16 @@ class Profile:
     def reads_images(self) -> bool:
         """Whether it takes images at all."""
         return bool(self.image_roles)
+
+    @property
+    def marks_cache(self) -> bool:
+        """Whether a request in OpenAI's shape may say where its lasting part ends."""
+        marks = self.cache is not None and self.cache.breakpoints is not None
+        return marks and self.provider == "openai"
+
+    def detail(self, segment: Segment) -> str | None:
+        """The level of detail to ask for an image of a context."""
+        return segment.sheet.level if segment.sheet else self.modes.get(segment.tier)
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -1,0 +1,191 @@
+"""Learning from bills: what a provider took for images, beside what its rule says.
+
+    reply = client.chat.completions.create(model=…, **context.request())
+    memory.observe(reply.usage)
+
+A bill is one sum of text and images, and the text is counted with a vocabulary that may not be
+the model's. So both are fitted: the text's rate is believed to be within a tenth of its own,
+the images' to be anything, and the images' price is corrected when what the bills say is more
+than two standard deviations away from it. The figures stay with the session.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+from optimem.errors import InputError
+from optimem.readers import Profile
+from optimem.stores import Store
+from optimem.values import Scope, Segment, dump_json
+
+_KEPT = 8  # bills; older ones may be of other prices
+_NOISE = 0.01  # of a bill: what varies from request to request
+_TEXT, _IMAGES = 0.1, 2.0  # how far the rates of text and of images may be from 1
+_DRIFT = 0.03  # smaller ones are left alone: each correction makes a new plan
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The input that a provider billed.
+
+    Attributes:
+        tokens: all of it, cached or not.
+        images: the part that was images, where the provider says so.
+    """
+
+    tokens: int
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one bill said.
+
+    Attributes:
+        reader: whose it is.
+        billed: input tokens.
+        expected: what the context was counted as.
+        images: how many images it had.
+        factor: billed image tokens for each one of the rule, as it is counted from now on.
+        drifted: whether this bill changed the factor.
+    """
+
+    reader: str
+    billed: int
+    expected: int
+    images: int
+    factor: float
+    drifted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Bill:
+    """One request: its text and images by the rule, and what was billed of them."""
+
+    text: int
+    images: float
+    billed: int
+    billed_images: int | None
+
+
+def read_usage(usage: object) -> Usage:
+    """The billed input of a client's reply, or of its `usage`.
+
+    Raises:
+        InputError: nothing in it says how many input tokens were billed.
+    """
+    for inner in ("usage", "usage_metadata", "usageMetadata"):
+        found = _get(usage, inner)
+        usage = usage if found is None else found
+    for name in ("prompt_token_count", "promptTokenCount", "prompt_tokens", "input_tokens"):
+        tokens = _get(usage, name)
+        if isinstance(tokens, int):
+            break
+    else:
+        raise InputError("this says nothing of input tokens: pass the client's reply, or its usage")
+    cached = ("cache_read_input_tokens", "cache_creation_input_tokens")  # Anthropic's, apart
+    tokens += sum(_get(usage, name) or 0 for name in cached) if name == "input_tokens" else 0
+    return Usage(tokens, _image_tokens(usage))
+
+
+def _image_tokens(usage: object) -> int | None:
+    for name in ("prompt_tokens_details", "promptTokensDetails", "input_tokens_details"):
+        details = _get(usage, name)
+        if isinstance(details, (list, tuple)):  # Gemini's: one entry a modality
+            counts = [
+                _get(each, "token_count") or _get(each, "tokenCount") or 0
+                for each in details
+                if getattr(_get(each, "modality"), "value", _get(each, "modality")) == "IMAGE"
+            ]
+            return sum(counts) if counts else None
+        tokens = _get(details, "image_tokens")
+        if isinstance(tokens, int) and tokens > 0:
+            return tokens
+    return None
+
+
+def corrected(store: Store, scope: Scope, profile: Profile) -> Profile:
+    """The profile with the price of images that its bills have shown."""
+    stored = store.blob(scope, _key(profile))
+    if stored is None:
+        return profile
+    factor = float(json.loads(stored)["factor"])
+    return profile if factor == 1 else replace(profile, image_factor=factor)
+
+
+def observe(
+    store: Store, scope: Scope, profile: Profile, segments: Sequence[Segment], tokens: int,
+    usage: Usage,
+) -> Observation:  # fmt: skip
+    """Compare a bill with what a context was counted as, and keep what it says of images.
+
+    Args:
+        store: where the session is.
+        scope: whose it is.
+        profile: the reader's, as the context had it.
+        segments: of the context.
+        tokens: what the context was counted as.
+        usage: what was billed.
+    """
+    images = [segment for segment in segments if segment.is_image]
+    counted = sum(segment.tokens for segment in images)
+    rule = counted / profile.image_factor
+    text = max(tokens - counted, 0)
+    stored = store.blob(scope, _key(profile))
+    kept = {} if stored is None else json.loads(stored)
+    bills = [_Bill(*row) for row in kept.get("bills", ())]
+    bills = [*bills, _Bill(text, rule, usage.tokens, usage.images)][-_KEPT:]
+    factor = float(kept.get("factor", 1.0))
+    found, deviation = _image_rate(bills)
+    off = abs(found - factor)
+    drifted = bool(images) and off > max(2 * deviation, _DRIFT * factor)
+    if drifted:
+        _logger.warning(
+            "%s billed %.2f image tokens for each one of its rule, where %.2f were expected:"
+            " counted so from now on",
+            *(profile.name, found, factor),
+        )
+        factor = round(found, 3)
+    rows = [[bill.text, bill.images, bill.billed, bill.billed_images] for bill in bills]
+    store.drop_blobs(scope, [_key(profile)])
+    store.put_blob(scope, _key(profile), dump_json({"factor": factor, "bills": rows}).encode())
+    return Observation(profile.name, usage.tokens, tokens, len(images), factor, drifted)
+
+
+def _image_rate(bills: Sequence[_Bill]) -> tuple[float, float]:
+    """Billed image tokens for each one of the rule, and the standard deviation of that.
+
+    The least squares of two rates, text's and images', with what is believed of both: the
+    normal equations are two by two.
+    """
+    aa, ab, bb = _TEXT**-2, 0.0, _IMAGES**-2
+    ay, by = aa, bb
+    for bill in bills:
+        weight = (_NOISE * max(bill.billed, 1)) ** -2
+        text, images, billed = bill.text, bill.images, bill.billed
+        if bill.billed_images is not None:
+            bb += weight * images * images
+            by += weight * images * bill.billed_images
+            images, billed = 0.0, billed - bill.billed_images
+        aa += weight * text * text
+        ab += weight * text * images
+        bb += weight * images * images
+        ay += weight * text * billed
+        by += weight * images * billed
+    determinant = aa * bb - ab * ab
+    return (aa * by - ab * ay) / determinant, sqrt(aa / determinant)
+
+
+def _key(profile: Profile) -> str:
+    return f"bills/{profile.name}"
+
+
+def _get(value: object, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
