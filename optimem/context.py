@@ -419,6 +419,8 @@ class ContextBuilder:
 
     def _carries(self, profile: Profile, plan: Plan) -> bool:
         """Whether a request may carry a plan's images: pages and what stands beside them."""
+        if profile.counter is not None:  # it runs here: nothing is sent
+            return True
         images = list(self._images(profile, plan))
         most, room = page_images(profile), page_bytes(profile)
         if most is not None and len(images) > most:
@@ -549,7 +551,7 @@ class ContextBuilder:
 
     def _attachments(self, profile: Profile, page: PageFacts, tier: Tier) -> Iterator[Segment]:
         size_as = tier if tier.is_mode else Tier.LARGE
-        for mark in page.marks:
+        for mark in page.marks if profile.reads_images else ():
             size = faded_size(self._ledger.image(mark), size_as)
             if size is not None:
                 cost = profile.image_cost(*size)

@@ -195,7 +195,7 @@ def test_tools_that_are_no_functions_go_as_they_came(format: str) -> None:
 
 # Turns of every shape, to every API
 
-RESPONSES = [
+RESPONSES: list[dict[str, Any]] = [
     {"role": "user", "content": [{"type": "input_text", "text": "Which port?"}]},
     {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
     {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
@@ -390,15 +390,15 @@ def test_each_limit_below_at_and_above(name: str) -> None:
     if "side" in limits:
         found.add("side")
         side = limits["side"]
-        for turned in (1, -1):
-            sizes = [(n, 8)[::turned] for n in (side - 1, side, side + 1)]
+        for turned in (True, False):
+            sizes = [(n, 8) if turned else (8, n) for n in (side - 1, side, side + 1)]
             assert [takes(1, size, 9) for size in sizes] == [True, True, False]
     if "many_images" in limits:
         found |= {"many_images", "many_images_side"}
         few, side = limits["many_images"], limits["many_images_side"]
-        sizes = [(n, n) for n in (side - 1, side, side + 1)]
+        squares = [(n, n) for n in (side - 1, side, side + 1)]
         for images, taken in ((few - 1, True), (few, True), (few + 1, False)):
-            assert [takes(images, size, 9) for size in sizes] == [True, True, taken]
+            assert [takes(images, size, 9) for size in squares] == [True, True, taken]
     if "patches" in limits:
         found.add("patches")
         most = limits["patches"]
