@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ReaderError,
         StoreError,
     )
+    from optimem.history import ChatHistory
     from optimem.memory import Memory, Stats
     from optimem.modes import Tier
     from optimem.past import Receipt
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BudgetError": "errors",
+    "ChatHistory": "history",
     "ConflictError": "errors",
     "Context": "context",
     "InputError": "errors",
@@ -51,6 +53,7 @@ _HOMES = {
 
 __all__ = [
     "BudgetError",
+    "ChatHistory",
     "ConflictError",
     "Context",
     "InputError",

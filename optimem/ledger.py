@@ -77,7 +77,8 @@ class Ledger:
     def read(self) -> SessionState:
         """Catch up with the log alone."""
         state = self._store.state(self._scope)
-        if state.generation != self.generation or state.pages < len(self.pages):
+        fewer = state.turns < len(self.turns) or state.pages < len(self.pages)
+        if state.generation != self.generation or fewer:
             self._forget()  # turns were taken away, or a server has dropped the pages
             self.generation = state.generation
         self._read_turns(state.turns)

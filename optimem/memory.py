@@ -293,6 +293,12 @@ class Memory:
         """The turns of a range of positions, exactly as they came."""
         return [entry.turn for entry in self.store.entries(self.scope, start, stop)]
 
+    def positions(self) -> list[int]:
+        """Where the turns stand that are still there, oldest first."""
+        with self._lock:
+            self._ledger.read()
+            return [at for at, facts in enumerate(self._ledger.turns) if facts is not None]
+
     def recall_turn(self, turn_id: str) -> Recalled:
         """One turn's exact words by its id; raises NotFoundError."""
         with self._lock:

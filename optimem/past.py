@@ -68,6 +68,7 @@ class Past:
         ids = [entry.turn.id for entry in self._store.entries(self._scope)]
         pages = len(self._ledger.pages)
         dropped = self._store.drop(self._scope)
+        self._ledger.read()  # a session that is begun anew counts from 0, as this one did
         self._store.purge()
         return Receipt(dropped, pages, _ids_hash(ids))
 

@@ -70,6 +70,18 @@ def test_a_rewound_turn_leaves_no_trace(memory: Memory) -> None:
     assert [turn.id for turn in memory.turns()] == ids[:7]
 
 
+def test_a_forgotten_session_can_be_begun_anew(memory: Memory) -> None:
+    memory.append({"role": "user", "content": "old"})
+    memory.stats()
+    memory.forget(session=True)
+    assert memory.positions() == []
+    memory.append({"role": "user", "content": "new"})
+    assert memory.stats().turns == 1 and memory.positions() == [0]
+    assert [message["content"] for message in memory.context("openai:gpt-6-astra").messages()] == [
+        "new"
+    ]
+
+
 def test_a_forgotten_session_leaves_no_trace(memory: Memory) -> None:
     talk(memory)
     memory.forget(session=True)

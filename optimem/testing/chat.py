@@ -127,12 +127,12 @@ def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
     if reply.calls:
         message["tool_calls"] = [_call(call) for call in reply.calls]
     choice = {"index": 0, "finish_reason": _finish(reply), "logprobs": None, "message": message}
-    return _frame(asked, "chat.completion") | {"choices": [choice], "usage": _usage(usage)}
+    return _frame(asked, reply, "chat.completion") | {"choices": [choice], "usage": _usage(usage)}
 
 
 def stream(asked: Asked, reply: Reply, usage: Usage) -> Iterator[tuple[str, Json]]:
     """The completion piece by piece: (event's name or "", data)."""
-    frame = _frame(asked, "chat.completion.chunk")
+    frame = _frame(asked, reply, "chat.completion.chunk")
     deltas: list[dict[str, Json]] = [{"role": "assistant", "content": ""}]
     deltas += ({"content": word} for word in words_of(reply.text))
     if reply.refused:
@@ -179,8 +179,8 @@ def _finish(reply: Reply) -> str:
     return "tool_calls" if reply.calls else "stop"
 
 
-def _frame(asked: Asked, kind: str) -> dict[str, Json]:
-    return {"id": "chatcmpl-reading", "object": kind, "created": 0, "model": asked.model}
+def _frame(asked: Asked, reply: Reply, kind: str) -> dict[str, Json]:
+    return {"id": f"chatcmpl-{reply.id}", "object": kind, "created": 0, "model": asked.model}
 
 
 def _usage(usage: Usage) -> dict[str, Json]:

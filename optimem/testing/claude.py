@@ -132,7 +132,7 @@ def _image(source: Mapping[str, Json]) -> bytes:
 
 def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
     """The whole message."""
-    return _frame(asked, usage) | {
+    return _frame(asked, reply, usage) | {
         "content": list(_content(reply)),
         "stop_reason": _stop(reply),
     }
@@ -141,7 +141,7 @@ def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
 def stream(asked: Asked, reply: Reply, usage: Usage) -> Iterator[tuple[str, Json]]:
     """The message piece by piece: (event's name, data)."""
     events: list[dict[str, Json]] = [
-        {"type": "message_start", "message": _frame(asked, usage) | {"content": []}}
+        {"type": "message_start", "message": _frame(asked, reply, usage) | {"content": []}}
     ]
     for index, block in enumerate(_content(reply)):
         empty: dict[str, Json] = {"text": ""} if block["type"] == "text" else {"input": {}}
@@ -184,9 +184,9 @@ def _stop(reply: Reply) -> str:
     return "tool_use" if reply.calls else "end_turn"
 
 
-def _frame(asked: Asked, usage: Usage) -> dict[str, Json]:
+def _frame(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
     return {
-        "id": "msg_reading",
+        "id": f"msg_{reply.id}",
         "type": "message",
         "role": "assistant",
         "model": asked.model,

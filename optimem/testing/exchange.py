@@ -95,11 +95,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the server replies: words, calls, or that it will not."""
+    """What the server replies: words, calls, or that it will not.
+
+    Attributes:
+        text: its words.
+        calls: the tools that it calls.
+        refused: it will not answer.
+        id: unlike that of any other reply of the server.
+    """
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     refused: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,15 +117,15 @@ def _words(response: Json) -> str:
 
 def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
     """The whole response."""
-    return _chunk(asked, _parts(reply), usage, "SAFETY" if reply.refused else "STOP")
+    return _chunk(asked, reply, _parts(reply), usage, "SAFETY" if reply.refused else "STOP")
 
 
 def stream(asked: Asked, reply: Reply, usage: Usage) -> Iterator[tuple[str, Json]]:
     """The response piece by piece: ("", data)."""
     for word in words_of(reply.text):
-        yield "", _chunk(asked, [{"text": word}], usage, None)
+        yield "", _chunk(asked, reply, [{"text": word}], usage, None)
     calls = _parts(Reply(calls=reply.calls)) if reply.calls else []
-    yield "", _chunk(asked, calls, usage, "SAFETY" if reply.refused else "STOP")
+    yield "", _chunk(asked, reply, calls, usage, "SAFETY" if reply.refused else "STOP")
 
 
 def error(status: int, kind: str, message: str) -> dict[str, Json]:
@@ -143,7 +143,7 @@ def _parts(reply: Reply) -> list[dict[str, Json]]:
 
 
 def _chunk(
-    asked: Asked, parts: list[dict[str, Json]], usage: Usage, finish: str | None
+    asked: Asked, reply: Reply, parts: list[dict[str, Json]], usage: Usage, finish: str | None
 ) -> dict[str, Json]:
     candidate: dict[str, Any] = {"index": 0, "content": {"role": "model", "parts": parts}}
     if finish is not None:
@@ -163,5 +163,5 @@ def _chunk(
         "candidates": [candidate],
         "usageMetadata": counts,
         "modelVersion": asked.model,
-        "responseId": "reading",
+        "responseId": reply.id,
     }

@@ -97,7 +97,7 @@ def _content_blocks(content: Json, role: str, number: int) -> Iterator[Block]:
 
 def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
     """The whole response."""
-    return _frame(asked) | {
+    return _frame(asked, reply) | {
         "status": "completed",
         "output": list(_output(reply)),
         "usage": {
@@ -115,7 +115,7 @@ def write(asked: Asked, reply: Reply, usage: Usage) -> dict[str, Json]:
 
 def stream(asked: Asked, reply: Reply, usage: Usage) -> Iterator[tuple[str, Json]]:
     """The response piece by piece: (event's name, data)."""
-    begun = _frame(asked) | {"status": "in_progress", "output": [], "usage": None}
+    begun = _frame(asked, reply) | {"status": "in_progress", "output": [], "usage": None}
     events: list[dict[str, Json]] = [
         {"type": "response.created", "response": begun},
         {"type": "response.in_progress", "response": begun},
@@ -155,7 +155,7 @@ def _output(reply: Reply) -> Iterator[dict[str, Json]]:
         text = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
         part = {"type": "refusal", "refusal": REFUSAL} if reply.refused else text
         yield {
-            "id": "msg_reading",
+            "id": f"msg_{reply.id}",
             "type": "message",
             "role": "assistant",
             "status": "completed",
@@ -163,7 +163,7 @@ def _output(reply: Reply) -> Iterator[dict[str, Json]]:
         }
     for call in reply.calls:
         yield {
-            "id": f"fc_{call.id}",
+            "id": f"fc_{reply.id}_{call.id}",
             "type": "function_call",
             "status": "completed",
             "call_id": call.id,
@@ -172,9 +172,9 @@ def _output(reply: Reply) -> Iterator[dict[str, Json]]:
         }
 
 
-def _frame(asked: Asked) -> dict[str, Json]:
+def _frame(asked: Asked, reply: Reply) -> dict[str, Json]:
     return {
-        "id": "resp_reading",
+        "id": f"resp_{reply.id}",
         "object": "response",
         "created_at": 0,
         "model": asked.model,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count as count_from
 from types import ModuleType, TracebackType
 from urllib.parse import urlsplit
 
@@ -104,6 +105,7 @@ class ReadingServer:
         self._eyes = Eyes(engine, blur_below, readings)
         self._till = Till(overcharge)
         self._lock = threading.Lock()
+        self._numbers = count_from(1)
         self._faults: deque[Rejected | None] = deque()
         self._http = _Http(self)
         self._thread = threading.Thread(
@@ -182,6 +184,7 @@ class ReadingServer:
             status, kind = (error.status, error.kind) if isinstance(error, Rejected) else (500, "")
             self.exchanges.append(Exchange(path, body, status, asked, error=str(error)))
             return _Answer(status, route.wire.error(status, kind, str(error)))
+        reply = replace(reply, id=f"{next(self._numbers):024x}")
         self.exchanges.append(Exchange(path, body, 200, asked, reply, usage, readings))
         if asked.streamed:
             return _Answer(200, events=list(route.wire.stream(asked, reply, usage)))

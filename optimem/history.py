@@ -1,0 +1,336 @@
+"""ChatHistory: a memory where a program has a list of messages.
+
+    history = ChatHistory("sqlite:///agent.db", session="42", reader="anthropic:claude-opus-5.5")
+    history.add_user_message("…")
+    reply = client.messages.create(model=…, max_tokens=…, **history.request())
+    history.add_ai_message(reply)
+
+It appends, counts, indexes and pops like a list, and holds every message as it came; what
+goes to the client has faded to the reader's budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, overload
+
+from optimem.context import Context, VisionReader
+from optimem.errors import InputError
+from optimem.memory import Memory
+from optimem.readers import Profile
+from optimem.values import Json
+
+Message = dict[str, Json]
+
+
+class ChatHistory(Sequence[Message]):
+    """A session as a list of message dicts; usable from several threads.
+
+    Attributes:
+        memory: the session's memory, for recall and everything else.
+        reader: whom `messages` and `request` are for.
+        budget: the most tokens of a request; None for the reader's window.
+        tools: tool schemas that are sent along with each request, and counted.
+    """
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __init__(
+        self,
+        url: str | None = None,
+        session: str = "default",
+        *,
+        reader: str | Profile | VisionReader,
+        budget: int | None = None,
+        system: str | None = None,
+        tools: Sequence[Mapping[str, Json]] = (),
+        memory: Memory | None = None,
+        **options: Any,
+    ) -> None:
+        """Open a session, which comes into being with its first message.
+
+        Args:
+            url: where it lives; see `Memory.open`.
+            session: its name.
+            reader: whom it is sent to: a name, a profile, or a model that runs here.
+            budget: the most tokens of a request, system and tools included.
+            system: a system prompt that is sent with each request and is no message.
+            tools: tool schemas, likewise.
+            memory: an open memory to use in place of `url` and `session`; it stays open.
+            options: further arguments of `Memory.open`.
+
+        Raises:
+            InputError: both a memory and a place for one are named.
+        """
+        if memory is not None and (url is not None or session != "default" or options):
+            raise InputError("a memory brings its session along: name it or a URL, not both")
+        self.memory = memory or Memory.open(url, session, **options)
+        self.reader = reader
+        self.budget = budget
+        self.tools = tools
+        self._prompt = system
+        self._owns_memory = memory is None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_messages(
+        cls, messages: Iterable[object], url: str | None = "memory://", **arguments: Any
+    ) -> ChatHistory:
+        """A history that goes on from messages; takes what `ChatHistory` takes.
+
+        Raises:
+            InputError: a message cannot be read; nothing was stored.
+        """
+        history = cls(url, **arguments)
+        try:
+            history.add_messages(messages)
+        except BaseException:
+            history.close()
+            raise
+        return history
+
+    # What goes to the client
+
+    def context(self) -> Context:
+        """What the reader is sent now; see `Memory.context`."""
+        return self.memory.context(self.reader, self.budget, tools=self.tools, system=self._prompt)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the reader's client takes as its messages, old turns as pages."""
+        return self.context().messages()
+
+    @property
+    def system(self) -> Json:
+        """The system prompt apart, for readers that want it so; None without one."""
+        return self.context().system
+
+    @system.setter
+    def system(self, prompt: str | None) -> None:
+        self._prompt = prompt
+
+    def request(self) -> dict[str, Any]:
+        """Keyword arguments for the reader's client; see `Context.request`."""
+        return self.context().request()
+
+    def full(self) -> list[Message]:
+        """All messages exactly as they came."""
+        return [dict(turn.message) for turn in self.memory.turns()]
+
+    # Messages in
+
+    def append(self, message: object) -> None:
+        """Add a message: a dict of any provider's, a client's reply, a LangChain message.
+
+        Raises:
+            InputError: it cannot be read; nothing was stored.
+        """
+        self.add_messages([message])
+
+    def extend(self, messages: Iterable[object]) -> None:
+        """Add several messages, all or none; see `append`."""
+        self.add_messages(messages)
+
+    def add_message(self, message: object) -> None:
+        """Add a message; see `append`."""
+        self.add_messages([message])
+
+    def add_messages(self, messages: Iterable[object]) -> None:
+        """Add several messages, all or none; see `append`."""
+        found = [part for message in messages for part in _messages(message)]
+        with self._lock:
+            self.memory.extend(found)
+
+    def add_user_message(self, content: object) -> None:
+        """Add what the user said: text, content blocks, or a whole message."""
+        self.append(_spoken("user", content))
+
+    def add_ai_message(self, content: object) -> None:
+        """Add what the model said: text, content blocks, a message, or the client's reply."""
+        self.append(_spoken("assistant", content))
+
+    def __iadd__(self, messages: Iterable[object]) -> ChatHistory:
+        self.extend(messages)
+        return self
+
+    # As a list
+
+    def __len__(self) -> int:
+        return len(self.memory.positions())
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.full())
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        positions = self.memory.positions()
+        if isinstance(index, slice):
+            wanted = positions[index]
+            if not wanted:
+                return []
+            start = min(wanted)
+            found = self._between(start, max(wanted) + 1)
+            return [found[position] for position in wanted]
+        try:
+            position = positions[index]
+        except IndexError:
+            raise IndexError(f"no message {index}: the history has {len(positions)}") from None
+        return self._between(position, position + 1)[position]
+
+    def __reversed__(self) -> Iterator[Message]:
+        return reversed(self.full())
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """Where a message stands; raises ValueError."""
+        return self.full().index(value, start, len(self) if stop is None else stop)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ChatHistory):
+            return self.full() == other.full()
+        return self.full() == other if isinstance(other, list) else NotImplemented
+
+    def __add__(self, other: list[Message]) -> list[Message]:
+        return self.full() + list(other)
+
+    def __repr__(self) -> str:
+        scope = self.memory.scope
+        return f"<ChatHistory of {len(self)} messages: {scope.namespace}/{scope.session}>"
+
+    def copy(self) -> list[Message]:
+        """All messages exactly as they came, as a list."""
+        return self.full()
+
+    def pop(self, index: int = -1) -> Message:
+        """Take a message back and return it: the last one by default.
+
+        A message that calls tools takes their results along, wherever it stands but at the end.
+
+        Raises:
+            IndexError: there is no such message.
+        """
+        with self._lock:
+            message = self[index]
+            del self[index]
+        return message
+
+    def __delitem__(self, index: int | slice) -> None:
+        with self._lock:
+            positions = self.memory.positions()
+            wanted = sorted(positions[index] if isinstance(index, slice) else [positions[index]])
+            kept = len(positions) - len(wanted)
+            if not wanted:
+                return
+            if positions[kept:] != wanted:
+                self.memory.forget(turns=[self._id(position) for position in wanted])
+            elif kept:
+                self.memory.rewind(to=self._id(positions[kept - 1]))
+            else:
+                self.clear()
+
+    def clear(self) -> None:
+        """Remove all messages, with everything that was made of them."""
+        with self._lock:
+            self.memory.forget(session=True)
+
+    def _between(self, start: int, stop: int) -> dict[int, Message]:
+        entries = self.memory.store.entries(self.memory.scope, start, stop)
+        return {entry.position: dict(entry.turn.message) for entry in entries}
+
+    def _id(self, position: int) -> str:
+        entries = self.memory.store.entries(self.memory.scope, position, position + 1)
+        return next(entry.turn.id for entry in entries)
+
+    # Its end
+
+    def close(self) -> None:
+        """Close the memory if this history opened it."""
+        if self._owns_memory:
+            self.memory.close()
+
+    def __enter__(self) -> ChatHistory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Asynchronous twins: a thread does the work
+
+    async def aadd_message(self, message: object) -> None:
+        """Asynchronous `add_message`."""
+        await asyncio.to_thread(self.add_message, message)
+
+    async def aadd_messages(self, messages: Iterable[object]) -> None:
+        """Asynchronous `add_messages`."""
+        await asyncio.to_thread(self.add_messages, messages)
+
+    async def aadd_user_message(self, content: object) -> None:
+        """Asynchronous `add_user_message`."""
+        await asyncio.to_thread(self.add_user_message, content)
+
+    async def aadd_ai_message(self, content: object) -> None:
+        """Asynchronous `add_ai_message`."""
+        await asyncio.to_thread(self.add_ai_message, content)
+
+    async def amessages(self) -> list[Message]:
+        """Asynchronous `messages`."""
+        return await asyncio.to_thread(lambda: self.messages)
+
+    async def arequest(self) -> dict[str, Any]:
+        """Asynchronous `request`."""
+        return await asyncio.to_thread(self.request)
+
+    async def afull(self) -> list[Message]:
+        """Asynchronous `full`."""
+        return await asyncio.to_thread(self.full)
+
+    async def apop(self, index: int = -1) -> Message:
+        """Asynchronous `pop`."""
+        return await asyncio.to_thread(self.pop, index)
+
+    async def aclear(self) -> None:
+        """Asynchronous `clear`."""
+        await asyncio.to_thread(self.clear)
+
+    async def aclose(self) -> None:
+        """Asynchronous `close`."""
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> ChatHistory:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _spoken(role: str, content: object) -> object:
+    """A message of text or content blocks; whatever else comes is a message already."""
+    blocks = isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray))
+    return {"role": role, "content": content} if blocks else content
+
+
+def _messages(message: object) -> Iterable[object]:
+    """The messages of a client's reply; anything else is one."""
+    if choices := getattr(message, "choices", None):  # OpenAI's chat completion
+        return [choices[0].message]
+    if candidates := getattr(message, "candidates", None):  # Gemini's
+        return [candidates[0].content]
+    if getattr(message, "object", None) == "response":  # OpenAI's other API
+        return list(getattr(message, "output", ()))
+    return [message]
