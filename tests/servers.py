@@ -147,10 +147,14 @@ def _knows_all(watcher: Server) -> bool:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, list[Server]]]:
-    """Three primaries with a replica each: the URL, and the six servers."""
+def cluster(folder: Path, missed_after: int = 30_000) -> Iterator[tuple[str, list[Server]]]:
+    """Three primaries with a replica each: the URL, and the six servers.
+
+    A replica takes over from a primary that was silent for `missed_after` milliseconds, be it
+    only for want of a processor.
+    """
     alone = ("--save", "", "--repl-diskless-sync-delay", "0")
-    options = (*alone, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    options = (*alone, "--cluster-enabled", "yes", "--cluster-node-timeout", str(missed_after))
     servers = [Server(folder / f"node{number}", options) for number in range(6)]
     with running(*servers):
         hosts = [f"127.0.0.1:{server.port}" for server in servers]

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import redis
 import servers
 import writer
 
@@ -211,7 +212,8 @@ def watch(url: str, pages: list[str], stop: threading.Event) -> None:
     with Memory.open(url, writer.SESSION, counter="chars") as memory:
         while not stop.is_set():
             with contextlib.suppress(StoreError):  # while a cluster moves
-                pages += [page.hash for page in memory.pages()[len(pages) :]]
+                sealed = memory.store.page_facts(memory.scope, start=len(pages))
+                pages += [memory.page(facts.number).hash for facts in sealed]
             time.sleep(0.05)
 
 
@@ -288,16 +290,17 @@ def slot_of(node: servers.Server) -> int:
     return int(node.ask("CLUSTER", "KEYSLOT", key))
 
 
-def move_slot(nodes: list[servers.Server], slot: int, target: servers.Server) -> None:
-    """Move a slot and its keys to another primary, a few keys at a time."""
-    source = slot_owner(nodes, slot)
-    target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source.ask("CLUSTER", "MYID"))
-    source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target.ask("CLUSTER", "MYID"))
-    while keys := source.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "3").splitlines():
-        where = ("127.0.0.1", str(target.port), "", "0", "5000", "KEYS")
-        source.ask("MIGRATE", *where, *keys)
-    for node in (target, source):
-        node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target.ask("CLUSTER", "MYID"))
+def move_slot(slot: int, source: servers.Server, target: servers.Server) -> None:
+    """Move a slot and its keys to another primary, ten keys at a time as `redis-cli` does."""
+    with redis.Redis(port=source.port) as here, redis.Redis(port=target.port) as there:
+        names = {node: node.execute_command("CLUSTER MYID") for node in (here, there)}
+        there.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[here])
+        here.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[there])
+        where = ("127.0.0.1", target.port, "", 0, 5000, "KEYS")
+        while keys := here.execute_command("CLUSTER GETKEYSINSLOT", slot, 10):
+            here.execute_command("MIGRATE", *where, *keys)
+        for node in (there, here):
+            node.execute_command("CLUSTER SETSLOT", slot, "NODE", names[there])
 
 
 @pytest.mark.timeout(180)
@@ -322,7 +325,7 @@ def crowd_while_a_slot_moves(folder: Path, writers: int, turns: int, readers: in
             nonlocal moves
             while not stop.wait(0.3):
                 here = slot_owner(nodes, slot)
-                move_slot(nodes, slot, next(node for node in primaries if node is not here))
+                move_slot(slot, here, next(node for node in primaries if node is not here))
                 moves += 1
 
         moving = threading.Thread(target=wander)
@@ -355,7 +358,7 @@ def test_sixteen_writers_while_a_primary_fails_over(
 def fail_over_in_a_cluster(
     folder: Path, capsys: pytest.CaptureFixture[str], wait: int, writers: int, turns: int
 ) -> None:
-    with servers.cluster(folder) as (url, nodes):
+    with servers.cluster(folder, missed_after=2000) as (url, nodes):
         slot = slot_of(nodes[0])
         killed = slot_owner(nodes, slot)
 

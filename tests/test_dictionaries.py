@@ -145,3 +145,12 @@ def test_nothing_is_asked_of_a_store_between_two_looks(monkeypatch: pytest.Monke
         follower.follow(127)
         with pytest.raises(TypeError):
             follower.follow(128)
+
+
+def test_a_session_that_another_has_dropped_begins_anew(home: str) -> None:
+    with Memory.open(home, "42") as memory, Memory.open(home, "42") as other:
+        talk(memory, 0, 126)
+        assert dictionary(memory.store)
+        other.forget(session=True)
+        talk(memory, 0, 2)
+        assert [turn.text for turn in memory.turns()] == [said(0), said(1)]

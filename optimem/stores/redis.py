@@ -7,11 +7,14 @@
 Options of the URL: `ttl` (seconds until a session expires), `ttl_refresh=never` (an append
 does not begin them anew), `blob_ttl` (a shorter life for images and vision tokens), `wait`
 (how many replicas must have an append before it counts as done, within `wait_ms`, 1,000 by
-default) and `prefix`; redis-py reads the rest. Core commands of Redis 6.2 and later are enough.
+default), `patience` (seconds to wait while a cluster moves a slot or finds another primary, 30
+by default) and `prefix`; redis-py reads the rest. Core commands of Redis 6.2 and later are enough.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
@@ -19,7 +22,15 @@ from optimem.errors import MissingExtraError, StoreError
 from optimem.stores.cipher import Ciphers, plain
 from optimem.stores.jobs import Jobs
 from optimem.stores.jobs_redis import RedisJobs
-from optimem.stores.redis_commands import Call, Command, Everywhere, Life, Replicas, Steps
+from optimem.stores.redis_commands import (
+    PATIENCE,
+    Call,
+    Command,
+    Everywhere,
+    Life,
+    Replicas,
+    Steps,
+)
 from optimem.stores.redis_steps import RedisSteps
 from optimem.stores.redis_url import Address
 from optimem.values import Entry, Scope
@@ -27,13 +38,15 @@ from optimem.values import Entry, Scope
 try:
     import redis
     import redis.asyncio
-    from redis.exceptions import NoScriptError, RedisError
+    from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 except ImportError:
     raise MissingExtraError("A store in Redis", "redis") from None
 
-from optimem.stores.redis_wait import run_and_await, run_and_wait  # needs redis-py
+from optimem.stores.redis_patience import Patience, in_cluster  # these need redis-py
+from optimem.stores.redis_wait import run_and_await, run_and_wait
 
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
+_ERRORS = (RedisError, RedisClusterException)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +86,7 @@ class _Connected:
         url: str = "",
         ciphers: Ciphers = plain,
         replicas: Replicas | None = None,
+        patience: int = PATIENCE,
     ) -> None:
         """Use a client of redis-py, which stays open when the store is closed.
 
@@ -84,6 +98,7 @@ class _Connected:
         self.url = url or "a Redis client"
         self.steps = RedisSteps(prefix, life, ciphers)
         self._replicas = replicas or Replicas()
+        self._patience = patience
         self._client = client
         self._owns_client = False
         self._closed = False
@@ -93,12 +108,15 @@ class _Connected:
             raise StoreError(f"{self.url} is closed: open the store again")
         return self._client
 
+    def _begin(self, client: Any) -> Patience:
+        return Patience(self._patience if in_cluster(client) else 0)
+
     def _waits(self, command: Command) -> TypeGuard[Call]:
         if not self._replicas.count or not isinstance(command, Call):
             return False
         return command.script.acknowledges
 
-    def _refused(self, error: RedisError) -> StoreError:
+    def _refused(self, error: Exception) -> StoreError:
         reason = str(error)
         if reason.startswith("LATER"):
             return StoreError(
@@ -137,12 +155,20 @@ class RedisStore(_Connected):
         except StopIteration as done:
             outcome: T = done.value
             return outcome
-        except RedisError as error:
+        except _ERRORS as error:
             raise self._refused(error) from None
 
     def _send(self, client: Any, commands: list[Command]) -> list[Any]:
+        patience = self._begin(client)
+        while True:
+            try:
+                return self._send_once(client, commands)
+            except _ERRORS as error:
+                time.sleep(patience.pause(error))
+
+    def _send_once(self, client: Any, commands: list[Command]) -> list[Any]:
         if len(commands) != 1:
-            pipeline = client.pipeline(transaction=False)
+            pipeline = _pipeline(client)
             for command in commands:
                 pipeline.execute_command(*_wire(command))
             replies: list[Any] = pipeline.execute()
@@ -179,6 +205,7 @@ class RedisStore(_Connected):
     swap_plan = _blocking(RedisSteps.swap_plan)
     blob = _blocking(RedisSteps.blob)
     put_blob = _blocking(RedisSteps.put_blob)
+    blob_hash = _blocking(RedisSteps.blob_hash)
     blob_names = _blocking(RedisSteps.blob_names)
     drop_blobs = _blocking(RedisSteps.drop_blobs)
     index = _blocking(RedisSteps.index)
@@ -227,12 +254,20 @@ class AsyncRedisStore(_Connected):
         except StopIteration as done:
             outcome: T = done.value
             return outcome
-        except RedisError as error:
+        except _ERRORS as error:
             raise self._refused(error) from None
 
     async def _send(self, client: Any, commands: list[Command]) -> list[Any]:
+        patience = self._begin(client)
+        while True:
+            try:
+                return await self._send_once(client, commands)
+            except _ERRORS as error:
+                await asyncio.sleep(patience.pause(error))
+
+    async def _send_once(self, client: Any, commands: list[Command]) -> list[Any]:
         if len(commands) != 1:
-            pipeline = client.pipeline(transaction=False)
+            pipeline = _pipeline(client)
             for command in commands:
                 pipeline.execute_command(*_wire(command))
             replies: list[Any] = await pipeline.execute()
@@ -269,6 +304,7 @@ class AsyncRedisStore(_Connected):
     swap_plan = _awaited(RedisSteps.swap_plan)
     blob = _awaited(RedisSteps.blob)
     put_blob = _awaited(RedisSteps.put_blob)
+    blob_hash = _awaited(RedisSteps.blob_hash)
     blob_names = _awaited(RedisSteps.blob_names)
     drop_blobs = _awaited(RedisSteps.drop_blobs)
     index = _awaited(RedisSteps.index)
@@ -307,8 +343,16 @@ def _opened(address: Address, library: Any, ciphers: Ciphers) -> dict[str, Any]:
         "life": address.life,
         "url": address.shown,
         "replicas": address.replicas,
+        "patience": address.patience,
         "ciphers": ciphers,
     }
+
+
+def _pipeline(client: Any) -> Any:
+    pipeline = client.pipeline(transaction=False)
+    if in_cluster(client):  # what is set on a client does not reach its pipelines
+        pipeline.RedisClusterRequestTTL = client.RedisClusterRequestTTL
+    return pipeline
 
 
 def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:
@@ -329,7 +373,7 @@ def _clients(client: Any) -> list[Any]:
 
 def _everywhere(client: Any) -> dict[str, str]:
     """What makes a client of a cluster ask every primary."""
-    return {"target_nodes": "primaries"} if hasattr(client, "get_primaries") else {}
+    return {"target_nodes": "primaries"} if in_cluster(client) else {}
 
 
 def _decodes(client: Any) -> bool:

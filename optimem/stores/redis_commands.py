@@ -17,6 +17,9 @@ from optimem.stores.cipher import Cipher, Ciphers, plain
 from optimem.stores.redis_scripts import DURABLE, Script
 from optimem.values import Scope
 
+PATIENCE = 30
+"""Seconds to wait for a cluster; it misses a failed primary after 15 by default."""
+
 T = TypeVar("T")
 Value = str | bytes | int
 

@@ -42,6 +42,7 @@ class RedisLog(RedisKeys):
     def state(self, scope: Scope) -> Steps[SessionState]:
         (row,) = yield [self._call(STATE, scope)]
         if not row:
+            self._current.pop(scope, None)
             yield from self._check_key(scope.namespace)
             return SessionState()
         *counters, sealed = row
@@ -164,7 +165,7 @@ class RedisLog(RedisKeys):
     def position(self, scope: Scope, turn_id: str) -> Steps[int | None]:
         id = self._cipher(scope).seal(codec.encode_name(turn_id), b"id")
         (found,) = yield [("HGET", self._keys(scope)[3], id)]
-        return None if found is None else int(found.partition(b":")[0])
+        return None if found is None else codec.decode_place(found)
 
     # Dictionaries
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from optimem.errors import StoreError
-from optimem.stores.redis_commands import Life, Replicas
+from optimem.stores.redis_commands import PATIENCE, Life, Replicas
 
 _KINDS = {
     "redis": "single",
@@ -17,9 +17,7 @@ _KINDS = {
     "redis+cluster": "cluster",
     "rediss+cluster": "cluster",
 }
-_OURS = ("ttl", "ttl_refresh", "blob_ttl", "prefix", "wait", "wait_ms")
-_REDIRECTIONS = 128
-"""Of a command in a cluster; it waits 50 ms before each of the later half where a slot moves."""
+_OURS = ("ttl", "ttl_refresh", "blob_ttl", "prefix", "wait", "wait_ms", "patience")
 _RETRIES = 5  # some three seconds, from a tenth of a second each time longer
 
 
@@ -36,6 +34,7 @@ class Address:
         prefix: what every key begins with.
         life: how long sessions and blobs live.
         replicas: which must have an append before it counts as done.
+        patience: seconds to wait while a cluster moves a slot or finds another primary.
     """
 
     kind: str
@@ -46,6 +45,7 @@ class Address:
     prefix: str
     life: Life
     replicas: Replicas
+    patience: int
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -83,6 +83,7 @@ class Address:
             replicas=Replicas(
                 _whole(ours, "wait") or 0, _whole(ours, "wait_ms") or Replicas().milliseconds
             ),
+            patience=_whole(ours, "patience") or PATIENCE,
             life=Life(_whole(ours, "ttl"), _refreshed(ours), _whole(ours, "blob_ttl")),
         )
 
@@ -93,6 +94,8 @@ class Address:
             StoreError: an option has a value that redis-py does not take.
         """
         from redis.backoff import ExponentialBackoff
+
+        from optimem.stores.redis_patience import REDIRECTIONS
 
         retry = library.retry.Retry(ExponentialBackoff(cap=1.0, base=0.1), _RETRIES)
         try:
@@ -109,7 +112,7 @@ class Address:
                 return watched.master_for(self.service, retry=retry, **options)
             nodes = [library.cluster.ClusterNode(*node) for node in self.nodes]
             cluster = library.cluster.RedisCluster(startup_nodes=nodes, retry=retry, **options)
-            cluster.RedisClusterRequestTTL = _REDIRECTIONS
+            cluster.RedisClusterRequestTTL = REDIRECTIONS
             return cluster
         except (ValueError, TypeError) as error:
             raise StoreError(f"cannot use {self.shown}: {error}") from None
