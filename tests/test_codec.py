@@ -17,10 +17,13 @@ from optimem.errors import StoreError
 from optimem.messages import parse
 from optimem.modes import Tier
 from optimem.stores import Dictionary, codec, decode_postings
+from optimem.stores.cipher import Plain
+from optimem.stores.crypto import Sealed
 from optimem.values import Mark, Page, PageFacts, Plan, Span, TurnFacts
 
 ROOT = Path(__file__).parents[1]
 DICTIONARY = Dictionary.train([b"words of turn %d" % number for number in range(99)])
+SEALED = Sealed(b"0123456789abcdef0123456789abcdef", "acme")
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "turn": lambda data: codec.decode_turn(data, "id", None),
     "turn facts": lambda data: codec.decode_turn_facts(data, None),
@@ -32,6 +35,13 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "timed facts": codec.decode_timed_facts,
     "blob": codec.open_blob,
     "postings": decode_postings,
+    "name": codec.decode_name,
+    "session of a job": lambda data: codec.decode_job([data, b"0", b"tiny"], Plain()),
+    "page of a job": lambda data: codec.decode_job([b"42", data, b"tiny"], Plain()),
+    "mode of a job": lambda data: codec.decode_job([b"42", b"0", data], Plain()),
+    "job of another key": lambda data: codec.decode_job([data, b"0", b"tiny"], SEALED),
+    "place of a turn": codec.decode_place,
+    "hash of a blob": codec.decode_blob_entry,
     "turn with a dictionary": lambda data: codec.decode_turn(data, "id", None, DICTIONARY),
 }
 TURN = parse({"role": "user", "content": "words " * 99}, id="id", time=None)

@@ -8,13 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import servers
 
-from optimem.stores import Job, Leased, Queue, Store, jobs_redis, open_store
+from optimem.stores import Job, Leased, Queue, Store, jobs_redis, new_key, open_store
 from optimem.stores.redis_scripts import Script
+from optimem.stores.sqlite import SQLiteStore
 from optimem.values import Scope
 
 MINE, OTHER = Scope("acme", "42"), Scope("acme", "43")
@@ -22,11 +24,16 @@ HOMES = ("memory", "sqlite", "redis", "redis_cluster")
 
 
 @pytest.fixture(params=HOMES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'jobs.db'}"}
     url = urls.get(request.param) or request.getfixturevalue(f"{request.param}_url")
     end = f"?prefix={tmp_path.name}" if url.startswith("redis") else ""
-    with contextlib.closing(open_store(url + end)) as opened:
+    return str(url + end)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with contextlib.closing(open_store(url)) as opened:
         yield opened
 
 
@@ -40,6 +47,39 @@ def jobs(count: int, session: str = "42") -> list[Job]:
 
 def tickets(leased: list[Leased]) -> list[str]:
     return [each.ticket for each in leased]
+
+
+def test_jobs_are_read_with_the_key_that_they_are_kept_with(url: str) -> None:
+    with contextlib.closing(open_store(url, new_key())) as store:
+        store.jobs.put(queue(), jobs(2, session="sécret"))
+        assert [each.job for each in store.jobs.take(queue(), "ann", 9, 60)] == jobs(2, "sécret")
+
+
+def test_a_damaged_job_is_dropped_and_said(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(open_store(url)) as store:
+        store.jobs.put(queue(), jobs(3))
+        damage_first_jobs(store)
+        assert [each.job for each in store.jobs.take(queue(), "ann", 9, 60)] == jobs(3)[2:]
+        assert store.jobs.count(queue()) == 1
+        assert [record.message[:31] for record in caplog.records] == [
+            "a job was dropped: a job in the"
+        ] * 2
+
+
+def damage_first_jobs(store: Any) -> None:
+    """A mode that there is not, and a page that is no number."""
+    if isinstance(store, SQLiteStore):
+        with store._database.write() as db:
+            db.execute("UPDATE job SET mode = x'ff' WHERE page = 0")
+            db.execute("UPDATE job SET page = 'one' WHERE page = 1")
+        return
+    name = store.steps.queue_key("acme", "model")
+    entries = store._client.xrange(name)
+    store._client.delete(name)
+    entries[0][1][b"mode"] = b"\xff"
+    del entries[1][1][b"mode"]
+    for _, fields in entries:
+        store._client.xadd(name, fields)
 
 
 def test_a_claim_is_one_holders_until_it_is_given_up(store: Store) -> None:

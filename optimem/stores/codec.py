@@ -6,13 +6,16 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 from optimem.errors import StoreError
 from optimem.messages import parse
+from optimem.modes import Tier
+from optimem.stores.cipher import Cipher
+from optimem.stores.jobs import Job
 from optimem.stores.packing import DAMAGE, Dictionary, pack, unpack
 from optimem.values import (
     Json,
@@ -28,6 +31,7 @@ from optimem.values import (
 )
 
 _SEAL = 16  # bytes
+_BLOB_HASH = 8  # bytes
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 
@@ -178,13 +182,40 @@ def encode_name(name: str) -> bytes:
 
 
 def decode_name(name: bytes) -> str:
-    """The inverse of `encode_name`."""
-    return name.decode("utf-8", "surrogatepass")
+    """The inverse of `encode_name`; raises StoreError on damaged bytes."""
+    with _refusing("a name"):
+        return name.decode("utf-8", "surrogatepass")
+
+
+def decode_job(fields: Sequence[Any], cipher: Cipher) -> Job:
+    """Session, page and mode as a queue keeps them; raises StoreError on damaged ones."""
+    with _refusing("a job"):
+        sealed, page, mode = fields
+        label = mode.decode() if isinstance(mode, bytes) else _string(mode)
+        return Job(decode_name(cipher.open(sealed, b"session")), int(page), Tier.parse(label).label)
 
 
 def seal_blob(value: bytes) -> bytes:
     """Bytes with their hash in front."""
     return hashlib.sha256(value).digest()[:_SEAL] + value
+
+
+def blob_hash(value: bytes, digest: Callable[[bytes], bytes]) -> bytes:
+    """Tells contents of blobs apart."""
+    return digest(value)[:_BLOB_HASH]
+
+
+def decode_blob_entry(line: bytes) -> bytes | None:
+    """The hash in what Redis keeps of each blob (<size>#<hash>:<name>); None before there were."""
+    with _refusing("the list of images"):
+        told = line.partition(b":")[0].partition(b"#")[2]
+        return bytes.fromhex(told.decode()) if told else None
+
+
+def decode_place(line: bytes) -> int:
+    """The position in what Redis keeps of each id (<position>:<digest>)."""
+    with _refusing("a turn's id"):
+        return int(line.partition(b":")[0])
 
 
 def open_blob(data: bytes) -> bytes | None:

@@ -8,15 +8,18 @@ they are a few dozen bytes each and soon gone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from optimem.stores.codec import decode_name, encode_name
+from optimem.errors import StoreError
+from optimem.stores.codec import decode_job, encode_name
 from optimem.stores.jobs import Job, Leased, Queue
 from optimem.stores.redis_commands import Call, Command, RedisKeys, Steps, Value
 from optimem.stores.redis_scripts import Script
 from optimem.values import Scope
 
+_logger = logging.getLogger(__name__)
 _GROUP = "workers"
 _LONGEST = 100_000  # jobs in a queue: what is dropped is encoded by whoever shows it
 _FORGOTTEN = 24 * 3600 * 1000  # milliseconds until a silent worker without jobs is struck off
@@ -138,10 +141,17 @@ class RedisJobs:
 
     def take(self, queue: Queue, worker: str, count: int, lease: float) -> list[Leased]:
         values = (worker, count, int(lease * 1000))
-        return [
-            Leased(ticket.decode(), Job(decode_name(session), int(page), mode.decode()), int(tries))
-            for ticket, tries, session, page, mode in self._call(_TAKE, [self._key(queue)], values)
-        ]
+        cipher = self._names.cipher(queue.namespace)
+        taken = []
+        for ticket, tries, *fields in self._call(_TAKE, [self._key(queue)], values):
+            try:
+                job = decode_job(fields, cipher)
+            except StoreError as error:
+                _logger.warning("a job was dropped: %s", error)
+                self.finish(queue, [ticket.decode()])
+            else:
+                taken.append(Leased(ticket.decode(), job, int(tries)))
+        return taken
 
     def renew(self, queue: Queue, worker: str, tickets: Sequence[str], lease: float) -> None:
         self._call(_HOLD, [self._key(queue)], [worker, 0, *tickets])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from optimem.errors import StoreError
 from optimem.stores.cipher import Ciphers
-from optimem.stores.codec import decode_name
+from optimem.stores.codec import decode_job
 from optimem.stores.jobs import Job, Leased, Queue
 from optimem.stores.sqlite_database import Database
 from optimem.values import Scope
 
+_logger = logging.getLogger(__name__)
 _LONGEST = 100_000  # jobs in a queue: what is dropped is encoded by whoever shows it
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS claim (namespace BLOB, session BLOB, key BLOB,"
@@ -101,10 +104,14 @@ class SQLiteJobs:
                 [(worker, now + lease, row[0]) for row in rows],
             )
         cipher = self._ciphers(queue.namespace)
-        return [
-            Leased(str(id), Job(decode_name(cipher.open(sealed, b"session")), page, mode), tries)
-            for id, sealed, page, mode, tries in rows
-        ]
+        taken = []
+        for id, *fields, tries in rows:
+            try:
+                taken.append(Leased(str(id), decode_job(fields, cipher), tries))
+            except StoreError as error:
+                _logger.warning("a job was dropped: %s", error)
+                self.finish(queue, [str(id)])
+        return taken
 
     def renew(self, queue: Queue, worker: str, tickets: Sequence[str], lease: float) -> None:
         self._set_until(worker, tickets, time.time() + lease)
