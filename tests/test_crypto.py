@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import os
 import sqlite3
+import subprocess
 import sys
 import uuid
 from contextlib import closing
@@ -171,6 +174,79 @@ def test_keys_rotate(url: str, old: str, new: str) -> None:
         assert store.sessions("acme") == names
     with pytest.raises(StoreError, match="encrypted"):
         Memory.open(url, "41", namespace="acme", key=old)
+
+
+def test_the_same_key_again_would_delete_what_it_moves_and_is_refused(url: str) -> None:
+    for key in (KEY, ""):
+        with pytest.raises(StoreError, match="the new key is the one that sessions have already"):
+            open_both(url, key, key.replace("+", "-").replace("/", "_"))
+
+
+def rekey(url: str, old: str, new: str, *options: str) -> subprocess.Popen[str]:
+    """Change keys by the command line."""
+    environment = {**os.environ, "OPTIMEM_KEY": old, "OPTIMEM_NEW_KEY": new, "OPTIMEM_STORE": url}
+    command = [sys.executable, "-m", "optimem", "rekey", "--namespace", "acme", *options]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=pipe)
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, complaint = process.communicate()
+    assert KEY not in said + complaint and OTHER not in said + complaint
+    return process.returncode, said + complaint
+
+
+def test_keys_change_by_the_command_line_though_it_is_killed(url: str) -> None:
+    names, ids = ["41", "42"], [f"t{number}" for number in range(700)]
+    turns = [{"role": "user", "content": f"words of {id} " * 9, "id": id} for id in ids]
+    for name in names:
+        with Memory.open(url, name, namespace="acme", key=KEY) as memory:
+            memory.extend(turns)
+    broken_off = rekey(url, KEY, OTHER)
+    source, target = open_both(url, KEY, OTHER)
+    with closing(source), closing(target):
+        servers.wait_until(lambda: bool(target.sessions("acme")), "the first turns to move")
+        broken_off.kill()
+        outcome(broken_off)
+    code, said = outcome(rekey(url, KEY, OTHER, "--json"))
+    assert code == 0
+    assert json.loads(said)["turns"] >= 0
+    for name in names:
+        with Memory.open(url, name, namespace="acme", key=OTHER) as memory:
+            assert [turn.id for turn in memory.turns()] == ids
+    with pytest.raises(StoreError, match="encrypted with another key"):
+        Memory.open(url, "41", namespace="acme", key=KEY)
+    assert outcome(rekey(url, KEY, OTHER)) == (0, "0 turns of 0 sessions have the new key\n")
+    assert outcome(rekey(url, OTHER, "", "--decrypt")) == (
+        0,
+        "1400 turns of 2 sessions have the new key\n",
+    )
+    with Memory.open(url, "42", namespace="acme") as memory:
+        assert [turn.id for turn in memory.turns()] == ids
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options", "sentence"),
+    [
+        (KEY, "", (), "set OPTIMEM_NEW_KEY to the new key"),
+        (KEY, OTHER, ("--decrypt",), "set OPTIMEM_NEW_KEY to the new key"),
+        (KEY, KEY, (), "the new key is the one that sessions have already"),
+        ("short", OTHER, (), "an encryption key is 32 random bytes"),
+        (OTHER, "", ("--decrypt",), "no session of namespace 'acme' is kept with $OPTIMEM_KEY"),
+        (OTHER, new_key(), (), "namespace 'acme' is encrypted with another key"),
+    ],
+)
+def test_a_change_of_keys_that_cannot_be_is_one_sentence(
+    tmp_path: Path, old: str, new: str, options: tuple[str, ...], sentence: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'memory.db'}"
+    with Memory.open(url, "42", namespace="acme", key=KEY) as memory:
+        memory.append({"role": "user", "content": "hello"})
+    code, said = outcome(rekey(url, old, new, *options))
+    assert code == 2
+    assert said.startswith(f"optimem: {sentence}") and said.count("\n") == 1
+    with Memory.open(url, "42", namespace="acme", key=KEY) as memory:
+        assert len(memory.turns()) == 1
 
 
 def test_a_turn_that_comes_while_keys_rotate_is_moved_too(

@@ -43,6 +43,7 @@ app.command()(session.recall)
 app.command()(session.forget)
 app.command("export")(transfer.export_)
 app.command("import")(transfer.import_)
+app.command()(transfer.rekey)
 app.command()(worker.worker)
 app.command()(machine.readers)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

@@ -1,11 +1,12 @@
-"""Sessions out of a store and into another: `export` and `import`."""
+"""Sessions out of a store and into another, or to another key: `export`, `import`, `rekey`."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +18,11 @@ from optimem.cli.terminal import (
     print_json,
     progress_bar,
 )
-from optimem.errors import InputError
+from optimem.errors import InputError, NotFoundError, StoreError
+from optimem.values import Scope
+
+if TYPE_CHECKING:
+    from optimem.stores import Store
 
 
 def export_(
@@ -86,3 +91,50 @@ def import_(
         print_json({"turns": turns})
     else:
         out.print(f"{turns} turns")
+
+
+def rekey(
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Keep them unencrypted from now on.")
+    ] = False,
+    store: StoreOption = "",
+    namespace: NamespaceOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Encrypt sessions with $OPTIMEM_NEW_KEY, not $OPTIMEM_KEY. Again after a break, it goes on."""
+    from optimem.stores import default_url, open_both
+    from optimem.transfer import move_sessions
+
+    old, new = os.environ.get("OPTIMEM_KEY", ""), os.environ.get("OPTIMEM_NEW_KEY", "")
+    if decrypt == bool(new):
+        raise InputError(
+            "set OPTIMEM_NEW_KEY to the new key (python -c 'from optimem.stores import new_key;"
+            " print(new_key())'), or unset it and say --decrypt"
+        )
+    with contextlib.ExitStack() as stack:
+        source, target = map(
+            stack.enter_context,
+            map(contextlib.closing, open_both(store or default_url(), old, new, create=False)),
+        )
+        sessions = source.sessions(namespace)
+        if not sessions and not _sessions(target, namespace):
+            raise NotFoundError(f"no session of namespace {namespace!r} is kept with $OPTIMEM_KEY")
+        progress = stack.enter_context(progress_bar(as_json))
+        total = sum(source.state(Scope(namespace, session)).turns for session in sessions)
+        task = progress.add_task("encrypting anew", total=total)
+        turns = 0
+        for moved in move_sessions(source, target, namespace):
+            turns += moved
+            progress.update(task, completed=turns)
+    if as_json:
+        print_json({"sessions": len(sessions), "turns": turns})
+    else:
+        out.print(f"{turns} turns of {len(sessions)} sessions have the new key")
+
+
+def _sessions(store: Store, namespace: str) -> list[str]:
+    """A namespace's sessions; none where they are kept with yet another key."""
+    try:
+        return store.sessions(namespace)
+    except StoreError:
+        return []

@@ -41,10 +41,22 @@ def default_url() -> str:
     return os.environ.get("OPTIMEM_STORE") or f"sqlite:///{folder / 'memory.db'}"
 
 
-def open_both(url: str, old: str | bytes, new: str | bytes) -> tuple[Store, Store]:
-    """One home under two keys, to move its sessions from the old to the new; "" for none."""
+def open_both(
+    url: str, old: str | bytes, new: str | bytes, *, create: bool = True
+) -> tuple[Store, Store]:
+    """One home under two keys, to move its sessions from the old to the new; "" for none.
+
+    Raises:
+        StoreError: both keys are the same, or as `open_store` says.
+        NotFoundError: there is no such file, and it shall not be made.
+    """
     before, after = both_ciphers(old, new)
-    return open_store(url, before), open_store(url, after)
+    first = open_store(url, before, create=create)
+    try:
+        return first, open_store(url, after, create=create)
+    except BaseException:
+        first.close()
+        raise
 
 
 def open_store(url: str, key: str | bytes | Ciphers | None = None, *, create: bool = True) -> Store:

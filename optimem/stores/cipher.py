@@ -96,6 +96,8 @@ def ciphers(key: str | bytes | None) -> Ciphers:
 
 def both_ciphers(old: str | bytes, new: str | bytes) -> tuple[Ciphers, Ciphers]:
     """The ciphers of two keys that a home has while its sessions move from one to the other."""
+    if ciphers(old)("").mark == ciphers(new)("").mark:
+        raise StoreError("the new key is the one that sessions have already: name another")
     return _beside(ciphers(old), ciphers(new)), _beside(ciphers(new), ciphers(old))
 
 
