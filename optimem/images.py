@@ -1,11 +1,16 @@
 """The bytes of what a context shows as images, kept in the store.
 
-A PNG's bytes differ between builds of zlib, so the first writer fixes them for everyone.
+A PNG's bytes differ between builds of zlib, so the first writer fixes them for everyone. Where
+they are lost and another build draws them again, whoever caches prompts has to begin anew: the
+plans that show them go into another epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from optimem.attachments import fade_image, faded_size
 from optimem.errors import StoreError
@@ -14,9 +19,10 @@ from optimem.modes import MODES, Tier
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import sheet_key, sheet_pixels
 from optimem.stores import Store
-from optimem.values import Attachment, Mark, Page, Scope, Segment, Sheet
+from optimem.values import Attachment, Mark, Page, Plan, Scope, Segment, Sheet
 
 _JPEG = b"\xff\xd8"
+_logger = logging.getLogger(__name__)
 
 
 class Images:
@@ -34,6 +40,11 @@ class Images:
         self._scope = scope
         self._ledger = ledger
         self._style = style
+        self._counted: set[str] = set()
+
+    def begin(self) -> None:
+        """A context is made: images that change from now on are another epoch."""
+        self._counted.clear()
 
     def image(self, segment: Segment) -> tuple[str, bytes]:
         """Media type and bytes of a page, sheet or attachment segment."""
@@ -72,26 +83,29 @@ class Images:
         return page
 
     def _sheet(self, sheet: Sheet, numbers: Sequence[int]) -> bytes:
-        pages = [self._stored(number) for number in numbers]
-        key = sheet_key(sheet, [page.hash for page in pages])
-        data = self._store.blob(self._scope, key)
-        if data is None:
+        def draw() -> bytes:
             from optimem.renderers.page import page_pixels
             from optimem.renderers.png import encode
 
             drawn = [page_pixels(page, sheet.tier, self._style) for page in pages]
-            data = self._store.put_blob(self._scope, key, encode(sheet_pixels(sheet, drawn)))
-        return data
+            return encode(sheet_pixels(sheet, drawn))
+
+        pages = [self._stored(number) for number in numbers]
+        key = sheet_key(sheet, [page.hash for page in pages])
+        return self._kept(key, numbers, (sheet.tier,), draw)
 
     def _page(self, number: int, tier: Tier) -> bytes:
-        page = self._stored(number)
-        key = _page_key(page.hash, tier)
-        data = self._store.blob(self._scope, key)
-        if data is None:
+        def draw() -> bytes:
             from optimem.renderers.page import page_png
 
-            data = self._store.put_blob(self._scope, key, page_png(page, tier, self._style))
-        return data
+            return page_png(page, tier, self._style)
+
+        if number < len(self._ledger.pages):  # mostly it is there, and the page need not be read
+            data = self._store.blob(self._scope, _page_key(self._ledger.pages[number].hash, tier))
+            if data is not None:
+                return data
+        page = self._stored(number)
+        return self._kept(_page_key(page.hash, tier), (number,), (tier,), draw)
 
     def _attachment(self, number: int, mark: Mark, tier: Tier) -> bytes:
         attachment = self._find(mark)
@@ -99,10 +113,48 @@ class Images:
         if attachment is None or size is None:
             raise StoreError(f"attachment {mark.index} of turn {mark.position} is not there")
         key = _attachment_key(self._ledger.pages[number].hash, attachment, tier)
+        tiers = (tier, Tier.TEXT) if tier == Tier.LARGE else (tier,)  # beside text it is Large
+        return self._kept(key, (number,), tiers, partial(fade_image, attachment, size))
+
+    def _kept(
+        self, key: str, pages: Sequence[int], tiers: Sequence[Tier], draw: Callable[[], bytes]
+    ) -> bytes:
+        """The bytes under a key; drawn if there are none."""
         data = self._store.blob(self._scope, key)
-        if data is None:
-            data = self._store.put_blob(self._scope, key, fade_image(attachment, size))
+        if data is not None:
+            return data
+        if self._store.blob_hash(self._scope, key) is None:
+            return self._store.put_blob(self._scope, key, draw())
+        # Plans are read before the hash that is replaced: who still finds that one finds the
+        # plans of its epoch, and only one of all who draw at once can replace these.
+        plans = self._store.plans(self._scope)
+        before = self._store.blob_hash(self._scope, key)
+        data = self._store.put_blob(self._scope, key, draw())
+        if self._store.blob_hash(self._scope, key) != before:
+            self._begin_epochs(plans, pages, tiers)
         return data
+
+    def _begin_epochs(
+        self, plans: Mapping[str, Plan], pages: Sequence[int], tiers: Sequence[Tier]
+    ) -> None:
+        """Count new bytes as an epoch of the plans that show them, once for each context."""
+        for name, plan in plans.items():
+            shown = all(plan.gone <= n < plan.pages and plan.tier(n) in tiers for n in pages)
+            if not shown or name in self._counted:
+                continue
+            self._counted.add(name)
+            anew = replace(plan, epoch=plan.epoch + 1)
+            if self._store.swap_plan(self._scope, name, anew, plan):
+                _logger.warning(
+                    "an image of session %r was lost (page %d, %s), and drawing it again gave"
+                    " other bytes, as another zlib does: epoch %d of the plan for %s begins, and"
+                    " prompt caches with it",
+                    self._scope.session,
+                    pages[0],
+                    tiers[0].label,
+                    anew.epoch,
+                    name,
+                )
 
 
 def _page_key(page_hash: str, tier: Tier) -> str:

@@ -54,6 +54,7 @@ class Stats:
         turns: turns in the log.
         pages: sealed pages.
         tiers: pages in each tier, for each plan by its reader's name and budget.
+        epochs: which epoch each plan is in: what a prompt cache had to read anew so far.
         text_tokens: the whole session as plain text, in the session's counter.
         anchor_tokens: all captions together (place and anchors).
         bytes: stored bytes by kind.
@@ -63,6 +64,7 @@ class Stats:
     turns: int
     pages: int
     tiers: dict[str, dict[str, int]]
+    epochs: dict[str, int]
     text_tokens: int
     anchor_tokens: int
     bytes: dict[str, int]
@@ -97,7 +99,7 @@ class Memory:
         self._ledger = Ledger(store, scope, self._counter, style, room)
         self._dictionaries = Dictionaries(store, scope)
         self._past = Past(store, scope, self._ledger, self._index, self._dictionaries)
-        images = Images(store, scope, self._ledger, style)
+        self._images = images = Images(store, scope, self._ledger, style)
         self._contexts = ContextBuilder(
             store, scope, self._ledger, self._policy, images.image, images.hide, style
         )
@@ -234,6 +236,7 @@ class Memory:
             self._ledger.sync()
             if local is None:
                 profile = corrected(self.store, self.scope, profile)
+            self._images.begin()
             built = self._contexts.build(profile, budget, tools, prompt, now, local)
             self._last = replace(built, again=None if local else again)
             return self._last
@@ -381,14 +384,16 @@ class Memory:
         """What the session holds; see `Stats`."""
         with self._lock:
             self._ledger.sync()
+            plans = self.store.plans(self.scope)
             tiers = {
                 name: {tier.label: count for tier, count in plan.counts().items()}
-                for name, plan in self.store.plans(self.scope).items()
+                for name, plan in plans.items()
             }
             return Stats(
                 turns=sum(facts is not None for facts in self._ledger.turns),
                 pages=len(self._ledger.pages),
                 tiers=tiers,
+                epochs={name: plan.epoch for name, plan in plans.items()},
                 text_tokens=sum(facts.tokens for facts in self._ledger.turns if facts),
                 anchor_tokens=sum(page.caption_tokens for page in self._ledger.pages),
                 bytes=self.store.size(self.scope),
@@ -426,16 +431,19 @@ class Memory:
         """A sealed page; raises NotFoundError."""
         with self._lock:
             self._ledger.sync()
-        page = self.store.page(self.scope, number)
-        if page is None:
-            raise NotFoundError(f"no page {number} in session {self.scope.session!r}")
-        return page
+        return self._page(number)
 
     def pages(self) -> list[Page]:
         """All sealed pages, oldest first."""
         with self._lock:
             self._ledger.sync()
-            return [self.page(facts.number) for facts in self._ledger.pages]
+            return [self._page(facts.number) for facts in self._ledger.pages]
+
+    def _page(self, number: int) -> Page:
+        page = self.store.page(self.scope, number)
+        if page is None:
+            raise NotFoundError(f"no page {number} in session {self.scope.session!r}")
+        return page
 
     def anchors(self, number: int) -> tuple[str, ...]:
         """The exact strings that stand as text beside a page; raises NotFoundError."""

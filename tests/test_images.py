@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import uuid
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from optimem import Memory, StoreError
 from optimem.demo import packaged_session
 from optimem.modes import Tier
 from optimem.policies import AgeDecay, Epochs
+from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import page_png
-from optimem.values import Segment
+from optimem.stores.sqlite import SQLiteStore
+from optimem.values import Page, Segment
 
 
 def pages_of(context: Any) -> list[Segment]:
@@ -41,6 +46,80 @@ def test_a_lost_image_is_drawn_again() -> None:
         memory.store.drop_blobs(memory.scope, keys)
         assert not any(memory.store.blob(memory.scope, key) for key in keys)
         assert context.messages() == once
+
+
+def lose_blobs(memory: Memory) -> None:
+    """As an eviction does: the store itself does not know of it."""
+    store: Any = memory.store
+    if isinstance(store, SQLiteStore):
+        with store._database.write() as db:
+            db.execute("DELETE FROM blob")
+    else:
+        for key in store._client.scan_iter(f"{store.steps._prefix}:*:blob:*"):
+            store._client.unlink(key)
+
+
+def another_build(page: Page, tier: Tier, style: PageStyle) -> bytes:
+    """The same pixels, deflated otherwise."""
+    image = io.BytesIO()
+    PIL.Image.open(io.BytesIO(page_png(page, tier, style))).save(image, "PNG", compress_level=9)
+    return image.getvalue()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return "memory://"
+    return f"{request.getfixturevalue('redis_url')}?prefix={uuid.uuid4().hex}"
+
+
+def test_other_bytes_for_a_lost_image_are_an_epoch(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Memory.open(url) as memory:
+        memory.extend(packaged_session()[:40])
+        context = memory.context("gpt-6-astra", 9_000)
+        other = memory.context("gpt-6-astra", 100_000)
+        once, epochs = context.messages(), memory.stats().epochs
+        lose_blobs(memory)
+        assert context.messages() == once
+        assert memory.stats().epochs == epochs and not caplog.records
+
+        monkeypatch.setattr("optimem.renderers.page.page_png", another_build)
+        lose_blobs(memory)
+        assert len(pages_of(context)) > 1
+        assert context.messages() != once
+        assert "an image of session 'default' was lost (page 0, " in caplog.text
+        assert len(caplog.records) == 1
+        again = memory.context("gpt-6-astra", 9_000)
+        assert again.plan.epoch == context.plan.epoch + 1
+        assert again.plan.tiers == context.plan.tiers
+        assert memory.context("gpt-6-astra", 100_000).plan == other.plan
+        assert sorted(memory.stats().epochs.values()) == sorted(
+            (again.plan.epoch, other.plan.epoch)
+        )
+        assert context.messages() == again.messages()
+        assert len(caplog.records) == 1
+
+
+def test_who_draws_a_lost_image_last_counts_no_second_epoch(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Memory.open(url) as memory:
+        memory.extend(packaged_session()[:40])
+        context = memory.context("gpt-6-astra", 9_000)
+        segment = pages_of(context)[0]
+        context.image(segment)
+        lose_blobs(memory)
+
+        def overtaken(page: Page, tier: Tier, style: PageStyle) -> bytes:
+            monkeypatch.setattr("optimem.renderers.page.page_png", another_build)
+            context.image(segment)
+            return another_build(page, tier, style)
+
+        monkeypatch.setattr("optimem.renderers.page.page_png", overtaken)
+        context.image(segment)
+        assert memory.context("gpt-6-astra", 9_000).plan.epoch == context.plan.epoch + 1
 
 
 def test_a_faded_pages_sharper_image_leaves_the_store() -> None:

@@ -76,7 +76,7 @@ def show(
     out.print("stored: " + ", ".join(f"{kind} {size:,} B" for kind, size in stats.bytes.items()))
     for name, tiers in stats.tiers.items():
         text = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or "all text"
-        out.print(f"plan for {name}: {text}")
+        out.print(f"plan for {name}, epoch {stats.epochs[name]}: {text}")
 
 
 def context(

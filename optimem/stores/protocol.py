@@ -220,6 +220,13 @@ class Store(Protocol):
         """
         ...
 
+    def blob_hash(self, scope: Scope, key: str) -> bytes | None:
+        """What tells the bytes that were last put under a key from others, or None.
+
+        It outlasts bytes that are lost, so that one can see whether others came in their place.
+        """
+        ...
+
     def blob_names(self, scope: Scope) -> list[str]:
         """The keys under which bytes are kept, in alphabetical order."""
         ...

@@ -86,10 +86,11 @@ class RedisPages(RedisKeys):
     def put_blob(self, scope: Scope, key: str, value: bytes) -> Steps[bytes]:
         name = self._blob_key(scope, key)
         sealed = self._cipher(scope).seal(codec.seal_blob(value), name.encode())
+        told = codec.blob_hash(value, self._cipher(scope).digest).hex()
         readable_name = self._cipher(scope).seal(codec.encode_name(key), b"blob name")
         damaged = b""
         while True:
-            values = (sealed, milliseconds(self._life.blob), damaged, readable_name)
+            values = (sealed, milliseconds(self._life.blob), damaged, told, readable_name)
             (there,) = yield [self._call(PUT_BLOB, scope, values, [name])]
             if there is None:
                 return value
@@ -97,6 +98,10 @@ class RedisPages(RedisKeys):
             if kept is not None:
                 return kept
             damaged = there
+
+    def blob_hash(self, scope: Scope, key: str) -> Steps[bytes | None]:
+        (line,) = yield [("HGET", self._keys(scope)[8], self._blob_key(scope, key))]
+        return codec.decode_blob_entry(line or b"")
 
     def blob_names(self, scope: Scope) -> Steps[list[str]]:
         cipher = self._cipher(scope)

@@ -23,7 +23,7 @@ DURABLE = ("meta", "log", "facts", "ids", "pages", "plans", "index", "terms", "b
     plans  hash    reader and budget -> plan
     index  hash    <term>\\0<block> -> packed postings, and the counters of the index
     terms  zset    the terms in alphabetical order
-    blobs  hash    key of each blob -> its size and name
+    blobs  hash    key of each blob -> <size>#<hash>:<name>, which stay when it is lost
 
 Blobs are keys of their own, so that each can be evicted or expire; none outlives the session.
 """

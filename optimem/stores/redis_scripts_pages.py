@@ -32,7 +32,8 @@ settle()
 return 1
 """)
 
-# value, its own life, the damaged value to replace or '', its name; the tenth key is the blob's
+# value, its own life, the damaged value to replace or '', its hash, its name; the tenth key is
+# the blob's
 PUT_BLOB = script("""
 if not schema then return false end
 local there = redis.call('GET', KEYS[10])
@@ -45,7 +46,7 @@ if moment then
   local left = moment - (now[1] * 1000 + math.floor(now[2] / 1000))
   if ARGV[2] == '0' or tonumber(ARGV[2]) > left then redis.call('PEXPIREAT', KEYS[10], moment) end
 end
-redis.call('HSET', blobs, KEYS[10], #ARGV[1] .. ':' .. ARGV[4])
+redis.call('HSET', blobs, KEYS[10], #ARGV[1] .. '#' .. ARGV[4] .. ':' .. ARGV[5])
 settle()
 return false
 """)

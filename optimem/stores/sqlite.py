@@ -78,7 +78,8 @@ class SQLiteStore(SQLiteLog, SQLitePages, SQLiteIndex):
                 return None
             rows = [(key, position) for position in positions]
             removed = db.executemany("DELETE FROM turn WHERE session = ? AND position = ?", rows)
-            db.execute("DELETE FROM blob WHERE session = ?", (key,))
+            for table in ("blob", "blob_hash"):
+                db.execute(f"DELETE FROM {table} WHERE session = ?", (key,))
             self._drop_derived(db, scope, key, pages, postings, set(positions))
             return removed.rowcount
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 
 from optimem.errors import StoreError
@@ -94,8 +95,7 @@ class SQLitePages(SQLiteSessions):
                 return False
             values = (key, sealed_name, _sealed(cipher, plan))
             db.execute("INSERT OR REPLACE INTO plan VALUES (?, ?, ?)", values)
-            pairs = [(key, self._blob_name(scope, blob)) for blob in hidden]
-            db.executemany("DELETE FROM blob WHERE session = ? AND key = ?", pairs)
+            _drop_blobs(db, [(key, self._blob_name(scope, blob)) for blob in hidden])
             return True
 
     def blob(self, scope: Scope, key: str) -> bytes | None:
@@ -122,7 +122,17 @@ class SQLitePages(SQLiteSessions):
             made = (session, name, cipher.seal(codec.seal_blob(value), name))
             readable_name = cipher.seal(codec.encode_name(key), b"blob name")
             db.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", (*made, readable_name))
+            told = (session, name, codec.blob_hash(value, cipher.digest))
+            db.execute("INSERT OR REPLACE INTO blob_hash VALUES (?, ?, ?)", told)
             return value
+
+    def blob_hash(self, scope: Scope, key: str) -> bytes | None:
+        rows = self._database.rows(
+            "SELECT hash FROM blob_hash WHERE session ="
+            " (SELECT id FROM session WHERE namespace = ? AND name = ?) AND key = ?",
+            (*self._names(scope), self._blob_name(scope, key)),
+        )
+        return bytes(rows[0][0]) if rows else None
 
     def blob_names(self, scope: Scope) -> list[str]:
         cipher = self._cipher(scope)
@@ -136,11 +146,15 @@ class SQLitePages(SQLiteSessions):
     def drop_blobs(self, scope: Scope, keys: Iterable[str]) -> None:
         with self._database.write() as db:
             session = self._find(db, scope)
-            pairs = [(session, self._blob_name(scope, key)) for key in keys]
-            db.executemany("DELETE FROM blob WHERE session = ? AND key = ?", pairs)
+            _drop_blobs(db, [(session, self._blob_name(scope, key)) for key in keys])
 
     def _blob_name(self, scope: Scope, key: str) -> bytes:
         return self._cipher(scope).label(codec.encode_name(key))
+
+
+def _drop_blobs(db: sqlite3.Connection, keys: list[tuple[int | None, bytes]]) -> None:
+    for table in ("blob", "blob_hash"):
+        db.executemany(f"DELETE FROM {table} WHERE session = ? AND key = ?", keys)
 
 
 def open_blob(cipher: Cipher, sealed: bytes, place: bytes) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4F70744D  # "OptM"
-VERSION = 3
+VERSION = 4
 
 # Derived data first written by version 1 as text: today's values may be encrypted.
 _PLAN = """
@@ -16,6 +16,11 @@ _BLOB = """
 CREATE TABLE blob (
     session INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
     name BLOB NOT NULL DEFAULT x'', PRIMARY KEY (session, key)) WITHOUT ROWID"""
+# Of the bytes last put under each key; it stays when they are lost.
+_BLOB_HASH = """
+CREATE TABLE blob_hash (
+    session INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (session, key)) WITHOUT ROWID"""
 # A session's dictionaries: one compresses new turns, others are there until no turn needs them.
 _DICTIONARY = """
 CREATE TABLE dictionary (
@@ -43,6 +48,7 @@ CREATE TABLE page (
     PRIMARY KEY (session, number)) WITHOUT ROWID;
 {_PLAN};
 {_BLOB};
+{_BLOB_HASH};
 {_DICTIONARY};
 {_MARK};
 CREATE TABLE posting (
@@ -64,8 +70,13 @@ ALTER TABLE session ADD COLUMN dictionary INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN sampled INTEGER NOT NULL DEFAULT 0;
 {_DICTIONARY};
 {_MARK};
+{_BLOB_HASH};
 """
-_FROM_2 = "ALTER TABLE blob ADD COLUMN name BLOB NOT NULL DEFAULT x''"
+_FROM_2 = f"""
+ALTER TABLE blob ADD COLUMN name BLOB NOT NULL DEFAULT x'';
+{_BLOB_HASH};
+"""
+_FROM_3 = _BLOB_HASH
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -76,7 +87,7 @@ def version(db: sqlite3.Connection) -> int:
 
 def create(db: sqlite3.Connection) -> None:
     """Make what is missing, within a transaction."""
-    steps = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}.get(version(db), "")
+    steps = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}.get(version(db), "")
     for statement in steps.split(";\n"):
         if statement.strip():
             db.execute(statement)

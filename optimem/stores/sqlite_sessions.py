@@ -19,7 +19,7 @@ _COPIED = {
     "posting": "term, block, data",
     "dictionary": "id, data",
 }
-_TABLES = (*_COPIED, "plan", "blob")
+_TABLES = (*_COPIED, "plan", "blob", "blob_hash")
 _COUNTERS = "turns, generation, indexed, documents, terms, settings, dictionary, sampled"
 
 
