@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.clusters import Cluster, Clusters
 from optimem.renderers.codebook import UP, shipped_book
 from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
+
+if TYPE_CHECKING:
+    from optimem.renderers.late import LateGlyphs
 
 Fade = Literal["native", "area"]
 Codes = npt.NDArray[np.intp]
@@ -77,6 +80,7 @@ class Atlas:
         self._tables: dict[tuple[Cell, Fade], npt.NDArray[Any]] = {}
         self._packed_tables: dict[Cell, tuple[npt.NDArray[Any], Pixels]] = {}
         self._filled: dict[tuple[Cell, Fade], npt.NDArray[np.bool_]] = {}
+        self._late_glyphs: dict[Cell, LateGlyphs] = {}
         self._lock = threading.Lock()
 
     @functools.cached_property
@@ -241,21 +245,29 @@ class Atlas:
         return found
 
     def _fill(self, slots: Codes, cell: Cell, fade: Fade) -> None:
-        """Rasterize the late glyphs among the slots that the size's table lacks."""
-        from optimem.renderers.glyphs import draw
+        """Add the late glyphs among the slots that the size's table lacks."""
+        from optimem.renderers.late import LateGlyphs
 
         table, filled = self._tables[cell, fade], self._filled[cell, fade]
         late = np.searchsorted(self._starts, slots[slots >= self._stored], side="right") - 1
         width, height = source = _BASE if fade == "area" else cell
         with self._lock:
-            for index in np.unique(late[~filled[late]]).tolist():
+            missing = np.unique(late[~filled[late]]).tolist()
+            if not missing:
+                return
+            if source not in self._late_glyphs:
+                self._late_glyphs[source] = LateGlyphs(self.key, source)
+            glyphs = self._late_glyphs[source]
+            halves, codes = [], []
+            for index in missing:
                 cells = int(self._widths[self._late[index]])
-                ink = draw(LATE[self._late_fonts[index]], int(self._late[index]), source, cells)
-                halves = ink.reshape(height, cells, width).swapaxes(0, 1)  # (cells, h, w)
-                entries = _entries(halves, cell)
-                first = self._starts[index] * len(PAPERS)
-                table[first : first + len(entries)] = entries
-                filled[index] = True
+                ink = glyphs.ink(LATE[self._late_fonts[index]], int(self._late[index]), cells)
+                halves.append(ink.reshape(height, cells, width).swapaxes(0, 1))  # (cells, h, w)
+                first = int(self._starts[index]) * len(PAPERS)
+                codes += range(first, first + cells * len(PAPERS))
+            table[codes] = _entries(np.concatenate(halves), cell)
+            filled[missing] = True
+            glyphs.save()
 
     def _ink(self, cell: Cell) -> Pixels:
         """Ink 0..15 of the stored slots at a size, (n, h, w)."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from optimem.messages import parse
 from optimem.renderers.atlas import load_atlas
-from optimem.renderers.flow import flow_text, shown_parts
+from optimem.renderers.flow import flow_text, flow_turn, shown_parts
 from optimem.renderers.layout import PageBuilder
 from optimem.renderers.normal import FlowStyle, normalise
 from optimem.renderers.parse import ShownTurn, parse_page, parse_pages, parse_text
@@ -76,6 +76,7 @@ SIGNS = (
 texts = st.lists(st.sampled_from(SIGNS) | st.text(st.characters(codec=None), max_size=12)).map(
     "".join
 )
+all_planes = st.text(st.characters(codec=None))
 names = st.sampled_from(("", "bash", "a b>", "<user#1>", "näme", "n" * 120)) | st.text(max_size=8)
 attachments = st.builds(
     Attachment,
@@ -202,11 +203,36 @@ def test_a_turn_read_back_has_its_lines() -> None:
     assert found.lines == ["a", "  b | c", "d"]
 
 
+def check_reads_back(contents: list[str], flow: FlowStyle) -> None:
+    """Texts as turns of one log: each is flowed, laid out and read back, and nothing is lost."""
+    log = [Turn("t", "user", (Text(text),), "", None, "openai", {}) for text in contents]
+    pages = lay_out(log, flow)
+    entries = (Entry(position, turn) for position, turn in enumerate(log))
+    flowed = "".join(flow_turn(entry, flow).text for entry in entries)
+    assert "".join(page.words for page in pages) == flowed
+    assert parse_pages(pages) == shown(log, flow)
+    for text in contents:
+        assert parse_text(flow_text(text, flow)) == normalise(text, flow)
+
+
+def many(of: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    """A hundred texts: drawn and checked together they take a fourth of the time."""
+    return st.lists(of, min_size=100, max_size=100)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=50_000)
-@given(texts | st.text(st.characters(codec=None)), flows)
-def test_fifty_thousand_texts_read_back(text: str, flow: FlowStyle) -> None:
-    assert parse_text(flow_text(text, flow)) == normalise(text, flow)
-    log = [Turn("t", "user", (Text(text),), "", None, "openai", {})]
-    assert parse_pages(lay_out(log, flow)) == shown(log, flow)
+@settings(max_examples=1_000)
+@given(many(texts), flows)
+def test_a_hundred_thousand_texts_of_signs_read_back(texts: list[str], flow: FlowStyle) -> None:
+    check_reads_back(texts, flow)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@settings(max_examples=1_000)
+@given(many(all_planes | st.text(st.characters(codec=None), min_size=20)), flows)
+def test_a_hundred_thousand_texts_of_all_planes_read_back(
+    texts: list[str], flow: FlowStyle
+) -> None:
+    check_reads_back(texts, flow)

@@ -22,6 +22,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +52,23 @@ begun = time.perf_counter()
 atlas = load_atlas()
 atlas.raster(numpy.zeros((64, 128), numpy.intp), Tier.BASE)
 print(time.perf_counter() - begun)
+"""
+
+_SIGNS = """
+import os, sys, time
+from itertools import islice
+os.environ["OPTIMEM_CACHE"] = sys.argv[1]
+from optimem.bench.corpus import pages_of
+from optimem.messages import parse
+from optimem.modes import Tier
+from optimem.renderers.atlas import load_atlas
+from optimem.renderers.page import page_png
+covered = filter(load_atlas().covered, range(0x4E00, 0x9FA6, 7))
+text = "".join(map(chr, islice(covered, 600)))
+page = pages_of([parse({"role": "user", "content": text})])[0]
+begun = time.process_time()
+page_png(page, Tier.BASE)
+print(time.process_time() - begun)
 """
 
 Way = Callable[[], float | None]
@@ -90,6 +108,12 @@ def main() -> None:
         )
     cold = statistics.median(cold_start() for _ in range(5))
     print(f"atlas from disk to the first page, in a new process: {cold * 1000:.1f} ms")
+    drawn, kept = chinese_start()
+    print(
+        f"a first page of 600 Chinese signs, in a new process: {drawn * 1000:.1f} ms,"
+        f" {kept * 1000:.1f} ms with glyphs that another has kept on disk"
+    )
+    results["chinese_start_ms"] = {"drawn": round(drawn * 1000, 1), "kept": round(kept * 1000, 1)}
     results["raster_ms"] = {name: round(value, 4) for name, value in per_page.items()}
     results["share_of_ceiling"] = round(ceiling / per_page["optimem"], 3)
     results["text_ms"] = {n: round(1000 * s / len(pages), 3) for n, s in text.items()}
@@ -239,6 +263,16 @@ def cold_start() -> float:
     """Seconds from the atlas file to a first page, in a process that had neither."""
     done = subprocess.run([sys.executable, "-c", _COLD], check=True, capture_output=True)
     return float(done.stdout)
+
+
+def chinese_start() -> tuple[float, float]:
+    """CPU seconds of a page whose glyphs no process has drawn yet, and of the same page again."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _SIGNS, folder]
+        first, again = (
+            float(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(2)
+        )
+    return first, again
 
 
 def _pillow_ways(pages: list[Page], *, png: bool) -> dict[str, Way]:
