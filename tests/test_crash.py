@@ -311,7 +311,7 @@ def test_a_moving_slot_loses_and_doubles_nothing(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_sixteen_writers_while_a_slot_moves(tmp_path: Path) -> None:
-    crowd_while_a_slot_moves(tmp_path, writers=16, turns=5 * ROUNDS, readers=4)
+    crowd_while_a_slot_moves(tmp_path, writers=16, turns=1000, readers=4)
 
 
 def crowd_while_a_slot_moves(folder: Path, writers: int, turns: int, readers: int) -> None:
@@ -401,7 +401,9 @@ def fail_over(url: str, fail: Callable[[], None], writers: int = 3, turns: int =
     nothing may be there twice or in another order.
     """
     running = [Writer(url, f"w{number}", 0, turns, patience=60) for number in range(writers)]
-    servers.wait_until(lambda: all(run.acknowledges(20) for run in running), "the writers to begin")
+    servers.wait_until(
+        lambda: all(run.acknowledges(20) for run in running), "the writers to begin", patience=120
+    )
     fail()
     codes = [run.ended() for run in running]
     assert codes == [0] * writers, [run.complaint for run in running]

@@ -558,6 +558,25 @@ def test_the_first_writer_fixes_a_blob(store: Store) -> None:
     assert store.put_blob(MINE, "png/a", b"other") == b"other"
 
 
+def test_a_hash_tells_which_bytes_were_put_last(store: Store) -> None:
+    store.put_blob(MINE, "png/a", b"for no session")
+    assert store.blob_hash(MINE, "png/a") is None
+    fill(store, MINE, "one")
+    store.put_blob(MINE, "png/a", b"first")
+    store.put_blob(MINE, "png/a", b"other")
+    store.put_blob(MINE, "png/b", b"first")
+    told = store.blob_hash(MINE, "png/a")
+    assert told and told == store.blob_hash(MINE, "png/b")
+    store.drop_blobs(MINE, ["png/a"])
+    assert store.blob_hash(MINE, "png/a") is None
+    store.put_blob(MINE, "png/a", b"other")
+    assert store.blob_hash(MINE, "png/a") not in (None, told)
+    assert store.swap_plan(MINE, "reader", Plan((Tier.TINY,), 1), None, ["png/b"])
+    assert store.blob_hash(MINE, "png/b") is None
+    assert erase(store, MINE, 0) == 1
+    assert store.blob_hash(MINE, "png/a") is None
+
+
 def test_the_index_knows_terms_by_name_and_by_prefix(store: Store, in_clear: InClear) -> None:
     fill(store, MINE, "fox fox fox", "foxglove and fox", "unit _test foxtrot 北京大学")
     state = catch_up(store, MINE)
