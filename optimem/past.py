@@ -110,7 +110,11 @@ class Past:
             seen = self._index.catch_up()
             postings = index_entries(self._store.entries(self._scope, length, seen.indexed))
             kept = self._untouched_pages(length)
+            plans = self._store.plans(self._scope)
             if self._store.rewind(self._scope, length, kept, postings, seen):
+                for name, plan in plans.items():  # those of what is left go on, byte for byte
+                    if plan.frontier <= length and plan.pages <= kept and not plan.overflow:
+                        self._store.swap_plan(self._scope, name, plan, None, ())
                 if self._store.state(self._scope).dictionary != dictionary:
                     self._dictionaries.leave_out(gone, length)
                 self._store.purge()
