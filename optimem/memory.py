@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from optimem.bills import Observation, corrected, observe, read_usage
 from optimem.context import Context, ContextBuilder, VisionReader
@@ -35,15 +35,16 @@ from optimem.past import Past, Receipt
 from optimem.policies import Epochs, Policy
 from optimem.readers import Profile, find_reader
 from optimem.recall import Recalled, SearchIndex, fuse, recalled
-from optimem.renderers.address import Place, turn_places
+from optimem.renderers.address import Place, crop, turn_places
 from optimem.renderers.layout import PageStyle
+from optimem.renderers.parse import parse_page
 from optimem.settings import settle
 from optimem.similarity import Embed, similar_turns
 from optimem.stores import Draft, Store, default_url, open_store
 from optimem.telemetry import ids, traced
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
-from optimem.values import Entry, Json, Page, Scope, Turn
+from optimem.values import Entry, Json, Page, Role, Scope, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +326,36 @@ class Memory:
             self._contexts.rehearse(entry.position for entry in entries)
             pages = self._ledger.page_search()
             return [self._recalled(entry, 1.0, pages) for entry in entries]
+
+    def recall_place(self, place: Place | str, role: Role | None = None) -> list[Recalled]:
+        """What stands at a place such as "page 12, lines 20-31", by turns.
+
+        Of each turn these are the words in those lines alone, as pages say them: their lines,
+        with runs of blanks as one. `recall_turn` gives the whole turn as it came.
+
+        Args:
+            place: where to look.
+            role: whose words; everybody's by default.
+
+        Raises:
+            InputError: the place is no address, or the role is unknown.
+            NotFoundError: the session has no such page.
+        """
+        where = Place.parse(place) if isinstance(place, str) else place
+        if role is not None and role not in get_args(Role):
+            raise InputError(f"unknown role {role!r}: use one of {', '.join(get_args(Role))}")
+        with self._lock:
+            page = self.page(where.page)
+            turns = parse_page(crop(page, where))
+            shown = {turn.position: turn for turn in turns if role in (None, turn.role)}
+            found = []
+            for entry in self.store.entries_at(self.scope, shown):
+                (own,) = turn_places([page], entry.position)
+                lines = Place(own.page, max(own.first, where.first), min(own.last, where.last))
+                words = "\n".join(shown[entry.position].lines)
+                found.append(replace(recalled(entry, 1.0, (lines,)), text=words))
+            self._contexts.rehearse(item.position for item in found)
+            return found
 
     # Changing the past
 

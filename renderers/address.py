@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from optimem.errors import InputError
@@ -104,6 +104,25 @@ def word_places(pages: Iterable[Page], position: int, words: str) -> tuple[Place
 def region_words(page: Page, place: Place) -> str:
     """What the lines of a place say, as flowed text."""
     return "".join(row.removesuffix(SPLIT) for row in page.rows[place.first - 1 : place.last])
+
+
+def crop(page: Page, place: Place) -> Page:
+    """The lines of a place as a page of their own, which `parse_page` takes apart."""
+    rows = page.rows[place.first - 1 : place.last]
+    start = sum(map(len, page.rows[: place.first - 1]))
+    stop = start + sum(map(len, rows))
+    spans = (
+        replace(
+            span,
+            start=max(span.start, start) - start,
+            stop=min(span.stop, stop) - start,
+            begins=span.begins and span.start >= start,
+            ends=span.ends and span.stop <= stop,
+        )
+        for span in page.spans
+        if span.start < stop and start < span.stop
+    )
+    return replace(page, rows=rows, spans=tuple(spans), marks=())
 
 
 def role_words(page: Page, role: Role) -> str:

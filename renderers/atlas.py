@@ -258,7 +258,8 @@ class Atlas:
             if source not in self._late_glyphs:
                 self._late_glyphs[source] = LateGlyphs(self.key, source)
             glyphs = self._late_glyphs[source]
-            halves, codes = [], []
+            halves: list[Pixels] = []
+            codes: list[int] = []
             for index in missing:
                 cells = int(self._widths[self._late[index]])
                 ink = glyphs.ink(LATE[self._late_fonts[index]], int(self._late[index]), cells)

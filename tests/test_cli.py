@@ -116,6 +116,11 @@ def test_a_session_from_beginning_to_end(tmp_path: Path, call: Call) -> None:
     assert code == 0 and first["text"] in text
     page = last_json(call("recall", "s", "--page", 0, *store, "--json")[1])
     assert page["turns"][0]["pages"] == [0]
+    said = last_json(call("recall", "s", "--at", "page 0, lines 1-3", *store, "--json")[1])
+    assert said["turns"][0]["places"] == [{"page": 0, "first": 1, "last": 3}]
+    assert page["turns"][0]["text"].startswith(said["turns"][0]["text"][:40])
+    code, _, text = call("recall", "s", "--at", "page 0", "--role", "bot", *store)
+    assert code == 2 and "unknown role 'bot'" in text
     assert call("recall", "s", "xyzzy-nothing", *store)[1].strip() == "nothing found"
 
     code, text, _ = call("forget", "s", "--turn", first["id"], "--yes", *store)
@@ -299,7 +304,8 @@ def test_a_bad_file_in_a_process_of_its_own(tmp_path: Path) -> None:
         (["nope"], "No such command 'nope'"),
         (["show", "s", "--nope"], "--nope"),
         (["show", "s"], "there is no store"),
-        (["recall", "s"], "name a query, or --turn, or --page"),
+        (["recall", "s"], "name a query, or --turn, or --page, or --at"),
+        (["recall", "s", "q", "--role", "user"], "--role goes with --at"),
         (["recall", "s", "q", "--limit", "0"], "--limit"),
         (["forget", "s"], "name what to forget"),
         (["context", "s", "--reader", "nobody"], "there is no store"),
@@ -327,6 +333,8 @@ def test_wrong_readers_budgets_turns_and_pages(tmp_path: Path, call: Call) -> No
         ((*context, "deepseek-ocr", "-o", tmp_path / "no" / "x"), "cannot write"),
         (("recall", "s", "--turn", "none"), "no turn 'none'"),
         (("recall", "s", "--page", 3), "no page 3"),
+        (("recall", "s", "--at", "page 3, line 1"), "no page 3"),
+        (("recall", "s", "--at", "there"), "is no place"),
         (("forget", "s", "--turn", "none", "-y"), "no turn 'none'"),
     ):
         code, text, error = call(*arguments, *store)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -25,6 +25,7 @@ from optimem.errors import InputError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from optimem.memory import Memory
+    from optimem.values import Role
 
 SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
 
@@ -131,18 +132,26 @@ def recall(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most turns to return.")] = 5,
     turn: Annotated[str, typer.Option("--turn", help="Instead of a query: a turn's id.")] = "",
     page: Annotated[int, typer.Option("--page", help="Instead of a query: a page.")] = -1,
+    at: Annotated[
+        str, typer.Option("--at", help="Instead of a query: 'page 12, lines 20-31'.")
+    ] = "",
+    role: Annotated[str, typer.Option("--role", help="With --at: whose words.")] = "",
     store: StoreOption = "",
     namespace: NamespaceOption = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Find earlier turns and print their exact words."""
-    if bool(query) + bool(turn) + (page >= 0) != 1:
-        raise InputError("name a query, or --turn, or --page")
+    if bool(query) + bool(turn) + (page >= 0) + bool(at) != 1:
+        raise InputError("name a query, or --turn, or --page, or --at")
+    if role and not at:
+        raise InputError("--role goes with --at")
     with _existing(store, session, namespace) as memory:
         if turn:
             found = [memory.recall_turn(turn)]
         elif page >= 0:
             found = memory.recall_page(page)
+        elif at:
+            found = memory.recall_place(at, cast("Role", role) if role else None)
         else:
             found = memory.recall(query, limit)
     if as_json:
