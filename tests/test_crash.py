@@ -28,6 +28,8 @@ from optimem.values import PageFacts, Plan, Scope
 WRITER = Path(writer.__file__)
 SCOPE = Scope("default", writer.SESSION)
 
+_TURNS_A_LOOK = 7  # of a writer's own
+
 # OPTIMEM_ROUNDS=200 make test-long: as many crashes, and five times as many turns a writer.
 ROUNDS = int(os.environ.get("OPTIMEM_ROUNDS", "40"))
 
@@ -35,8 +37,17 @@ ROUNDS = int(os.environ.get("OPTIMEM_ROUNDS", "40"))
 class Writer:
     """A writer in a process of its own."""
 
-    def __init__(self, url: str, name: str, first: int, count: int, patience: float = 0) -> None:
-        command = [sys.executable, str(WRITER), url, name, *map(str, (first, count, patience))]
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        first: int,
+        count: int,
+        patience: float = 0,
+        pause: int = _TURNS_A_LOOK,
+    ) -> None:
+        numbers = map(str, (first, count, patience, pause))
+        command = [sys.executable, str(WRITER), url, name, *numbers]
         self.acknowledged: list[str] = []
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -186,7 +197,8 @@ def crowd(url: str, writers: int, turns: int, readers: int, patience: float = 30
     stop = threading.Event()
     seen: list[list[str]] = [[] for _ in range(readers)]
     watching = [threading.Thread(target=watch, args=(url, pages, stop)) for pages in seen]
-    running = [Writer(url, f"w{number}", 0, turns, patience) for number in range(writers)]
+    pause = max(_TURNS_A_LOOK, turns // 40)  # looks cost more than appends
+    running = [Writer(url, f"w{number}", 0, turns, patience, pause) for number in range(writers)]
     for thread in watching:
         thread.start()
     codes = [run.ended() for run in running]
@@ -400,7 +412,8 @@ def fail_over(url: str, fail: Callable[[], None], writers: int = 3, turns: int =
     Replication is asynchronous: what the old primary had not sent on is gone with it. But
     nothing may be there twice or in another order.
     """
-    running = [Writer(url, f"w{number}", 0, turns, patience=60) for number in range(writers)]
+    pause = max(_TURNS_A_LOOK, turns // 40)
+    running = [Writer(url, f"w{number}", 0, turns, 60, pause) for number in range(writers)]
     servers.wait_until(
         lambda: all(run.acknowledges(20) for run in running), "the writers to begin", patience=120
     )

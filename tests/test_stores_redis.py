@@ -309,6 +309,12 @@ def test_an_absent_server_is_one_clear_error() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_an_absent_cluster_is_one_clear_error() -> None:
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:1 does not answer as it should") as caught:
+        open_store("redis+cluster://ann:s3cret@127.0.0.1:1")
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -319,6 +325,7 @@ def test_an_absent_server_is_one_clear_error() -> None:
         "redis://h?ttl=0",
         "redis://h?ttl_refresh=sometimes",
         "redis://h?wait=-1",
+        "redis://h?patience=0",
         "redis://h?socket_timeout=x",
     ],
 )

@@ -1,7 +1,8 @@
 """A process that appends turns and says which were acknowledged: `python writer.py URL NAME …`.
 
-`writer.py URL NAME FIRST COUNT PATIENCE` appends COUNT turns with ids NAME-FIRST and so on,
-retries one that failed for PATIENCE seconds, and prints each id once the store has it.
+`writer.py URL NAME FIRST COUNT PATIENCE PAUSE` appends COUNT turns with ids NAME-FIRST and so on,
+retries one that failed for PATIENCE seconds, and prints each id once the store has it. Behind
+each PAUSE turns it makes a context and recalls.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def look(memory: Memory) -> None:
 
 
 def main() -> None:
-    url, name, first, count, patience = sys.argv[1:]
+    url, name, first, count, patience, pause = sys.argv[1:]
     with Memory.open(url, SESSION, counter="chars") as memory:
         for number in range(int(first), int(first) + int(count)):
             id = f"{name}-{number}"
             turn = {"role": "user", "content": text(id)}
             insist(partial(memory.append, turn, id=id, time=0.0), float(patience))
             print(id, flush=True)
-            if number % 7 == 0:
+            if number % int(pause) == 0:
                 insist(partial(look, memory), float(patience))
 
 

@@ -91,9 +91,11 @@ class Address:
         """A client of `redis` or `redis.asyncio`; it connects when it is first used.
 
         Raises:
-            StoreError: an option has a value that redis-py does not take.
+            StoreError: an option has a value that redis-py does not take, or no node of a
+                cluster answers.
         """
         from redis.backoff import ExponentialBackoff
+        from redis.exceptions import RedisClusterException
 
         from optimem.stores.redis_patience import REDIRECTIONS
 
@@ -116,6 +118,8 @@ class Address:
             return cluster
         except (ValueError, TypeError) as error:
             raise StoreError(f"cannot use {self.shown}: {error}") from None
+        except RedisClusterException as error:
+            raise StoreError(f"{self.shown} does not answer as it should: {error}") from None
 
 
 def _node(host: str) -> tuple[str, int]:
