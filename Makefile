@@ -56,11 +56,11 @@ clean: ## Remove build output and caches; .venv stays
 	$(PIP) --editable '.[all,dev]'
 	@touch $@ .venv/.demo
 
-# Engines that the tests read pages with, what RapidOCR's OpenCV is linked to, and the server
-# that they keep sessions in.
+# Engines that the tests read pages with, what RapidOCR's OpenCV is linked to, the server that
+# they keep sessions in, and a browser that shows PNGs.
 .venv/.system: Makefile | .venv/.dev
-	@{ command -v tesseract && command -v redis-server && \
+	@{ command -v tesseract && command -v redis-server && command -v chromium && \
 	    $(BIN)/python -c 'import sys; sys.version_info >= (3, 13) or __import__("cv2")'; } >/dev/null 2>&1 || \
-	    { apt-get update -q && apt-get install -y -q tesseract-ocr redis-server libgl1; } || \
-	    { echo "Tests need Tesseract, Redis and OpenGL. On Debian or Ubuntu: sudo apt-get install tesseract-ocr redis-server libgl1" >&2; exit 1; }
+	    { apt-get update -q && apt-get install -y -q tesseract-ocr redis-server libgl1 chromium; } || \
+	    { echo "Tests need Tesseract, Redis, OpenGL and Chromium. On Debian or Ubuntu: sudo apt-get install tesseract-ocr redis-server libgl1 chromium" >&2; exit 1; }
 	@touch $@
