@@ -23,20 +23,23 @@ class TokenBudget:
     In this order: pages coarser from the oldest on; fewer turns as text; the newest
     exchange shown as pages itself, if that spares the others; and last pages forgotten from
     the oldest on, with the newest exchange as text wherever it fits. The first two already
-    aim at `low` times the budget, so that the next turns find room without another epoch.
-    A turn that is kept beside a page goes with it, unless it is pinned.
+    aim at `low` times the budget and forgetting at `spare` times, so that the next turns find
+    room without another epoch: a page forgotten each turn would cost the whole cache each
+    turn. A turn that is kept beside a page goes with it, unless it is pinned.
 
     Attributes:
         low: share of the budget to come down to.
+        spare: share of the budget to come down to once pages have to be forgotten.
         keep: turns that stay text as long as the budget itself allows it.
     """
 
     low: float = 0.75
     keep: int = 4
+    spare: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.low <= 1 or self.keep < 1:
-            raise ValueError("low must be above 0 and at most 1, and keep at least 1")
+        if not 0 < self.low <= 1 or not 0 < self.spare <= 1 or self.keep < 1:
+            raise ValueError("low and spare must be above 0 and at most 1, and keep at least 1")
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """The plan made to fit.
@@ -52,7 +55,7 @@ class TokenBudget:
             plan = _coarsen(situation, plan, target)
             plan = self._advance(situation, plan, target, self.keep)
             plan = self._advance(situation, plan, budget, 1)
-        for candidate in _candidates(situation, plan, budget):
+        for candidate in _candidates(situation, plan, budget, int(budget * self.spare)):
             if situation.tokens(candidate) <= budget:
                 return candidate
         smallest = smallest_budget(situation)
@@ -90,16 +93,16 @@ def smallest_budget(situation: Situation) -> int:
     )
 
 
-def _candidates(situation: Situation, plan: Plan, budget: int) -> Iterator[Plan]:
+def _candidates(situation: Situation, plan: Plan, budget: int, spare: int) -> Iterator[Plan]:
     """Ways to fit, the one that loses least first."""
     yield plan
     if situation.overflow is None:
-        yield _forget(situation, plan, budget)
+        yield _forget(situation, plan, spare)
         return
     imaged = _coarsen(situation, _moved(situation, plan, situation.overflow), budget)
     yield imaged
-    yield _forget(situation, plan, budget)
-    yield _forget(situation, imaged, budget)
+    yield _forget(situation, plan, spare)
+    yield _forget(situation, imaged, spare)
 
 
 def _moved(situation: Situation, plan: Plan, end: Frontier) -> Plan:
@@ -133,9 +136,9 @@ def _coarsen(situation: Situation, plan: Plan, target: int) -> Plan:
     return draft.plan()
 
 
-def _forget(situation: Situation, plan: Plan, budget: int) -> Plan:
-    """Drop pages out of the context, the oldest first, until it fits or none is left."""
-    excess = situation.tokens(plan) - budget
+def _forget(situation: Situation, plan: Plan, target: int) -> Plan:
+    """Drop pages out of the context, the oldest first, until `target` is met or none is left."""
+    excess = situation.tokens(plan) - target
     draft = Draft(plan)
     if excess <= 0:
         return plan

@@ -93,20 +93,18 @@ class Candidates(Sequence[Candidate]):
         last = shown[:, ::-1].argmax(axis=1)
         return np.asarray(Tier.TINY - last, np.uint8)
 
-    @cached_property
-    def _steps(self) -> Codes:
-        """(pages, tiers): the sharpest tier that is no sharper; else the coarsest."""
-        found = np.empty(self.costs.shape, np.uint8)
-        found[:, Tier.FORGOTTEN] = Tier.FORGOTTEN
-        below = self.coarsest
-        for tier in range(Tier.TINY, -1, -1):
-            below = np.where(self.costs[:, tier] != ABSENT, np.uint8(tier), below)
-            found[:, tier] = below
-        return found
-
     def at_most_as_sharp_as(self, tiers: Codes) -> Codes:
-        """(pages,): the sharpest tier that each can take and that is no sharper than these."""
-        return self._steps[np.arange(len(tiers)), tiers]
+        """(pages,): the sharpest tier that each can take and that is no sharper than these.
+
+        The coarsest that shows a page does for what is coarser than it can take.
+        """
+        found = tiers.copy()
+        wrong = np.flatnonzero(self.spent(found) == ABSENT)
+        while len(wrong):
+            found[wrong] += 1
+            wrong = wrong[self.costs[wrong, found[wrong]] == ABSENT]
+        gone = (found == Tier.FORGOTTEN) & (tiers != Tier.FORGOTTEN)
+        return np.where(gone, self.coarsest[: len(found)], found)
 
     def spent(self, tiers: Codes) -> Whole:
         """(pages,): the tokens of the first pages in these tiers."""
