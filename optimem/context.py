@@ -496,8 +496,8 @@ class ContextBuilder:
             yield self._note(profile, _LEGEND)
         if any(group.sheet for group in groups):
             yield self._note(profile, _SHEETS)
-        if plan.gone:
-            turns = self._ledger.pages[plan.gone - 1].stop - self._ledger.head
+        turns = self._forgotten(plan)
+        if turns is not None:
             note = self._note(profile, _FORGOTTEN.format(turns=turns))
             # Counted for the largest number that it may come to say.
             most = _FORGOTTEN.format(turns=len(self._ledger.turns))
@@ -522,6 +522,13 @@ class ContextBuilder:
                 yield _image_segment(profile, group)
             for page in pages:
                 yield from self._attachments(profile, page, group.tier)
+
+    def _forgotten(self, plan: Plan) -> int | None:
+        """How many turns end on pages that are no longer shown; None without such pages."""
+        found = plan.gone > 0 or Tier.FORGOTTEN in plan.tiers
+        stops = [self._ledger.head, *(page.stop for page in self._ledger.pages[: plan.pages])]
+        gone = (n for n in range(plan.pages) if plan.tier(n) == Tier.FORGOTTEN)
+        return sum(stops[n + 1] - stops[n] for n in gone) if found else None
 
     def _groups(self, profile: Profile, plan: Plan) -> list[Group]:
         """The pages that are shown, on sheets where the note that explains them pays too."""

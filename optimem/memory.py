@@ -44,7 +44,7 @@ from optimem.stores import Draft, Store, default_url, open_store
 from optimem.telemetry import ids, traced
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
-from optimem.values import Entry, Json, Page, Role, Scope, Turn
+from optimem.values import Entry, Json, Page, Plan, Role, Scope, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +430,10 @@ class Memory:
                 bytes=self.store.size(self.scope),
                 counter=self._counter.name,
             )
+
+    def plans(self) -> dict[str, Plan]:
+        """The last plan of each reader, budget and policy; `plan.explain(page)` says why."""
+        return self.store.plans(self.scope)
 
     def fidelity(
         self, reader: ReadsPages, tiers: Iterable[Tier] | None = None, *, pages: int = 4

@@ -157,10 +157,19 @@ class Plan:
             said = f"Page {page} is no longer shown"
         else:
             said = f"Page {page} is shown in {tier.label}"
-        reason = self._reason(page)
+        reason = self.reason(page)
         notes = [kept for kept in self.kept if kept.last == page]
         beside = "; ".join(f"{_turns(kept)} beside it as text, {kept.reason}" for kept in notes)
         return said + (f", {reason}" if reason else "") + (f"; {beside}" if beside else "") + "."
+
+    def stretches(self, pages: int) -> Iterator[tuple[range, Tier, str]]:
+        """The first so many pages, those together that stand alike: numbers, tier and reason."""
+        starts = {0, self.gone, *(page for page, _ in self.reasons)}
+        codes = self.codes
+        starts |= {self.gone + n for n in range(1, len(codes)) if codes[n] != codes[n - 1]}
+        ordered = sorted(start for start in {*starts, self.pages} if start < pages)
+        for start, stop in zip(ordered, [*ordered[1:], pages], strict=True):
+            yield range(start, stop), self.tier(start), self.reason(start)
 
     def shows(self, kept: Kept) -> bool:
         """Whether kept turns stand beside their page: not where the page itself is text."""
@@ -174,7 +183,7 @@ class Plan:
             return self
         gone = self.gone + leading
         # Of the pages that are gone the last one's reason does for all.
-        runs = [(0, self._reason(gone - 1)), (gone, self._reason(gone))]
+        runs = [(0, self.reason(gone - 1)), (gone, self.reason(gone))]
         runs += [run for run in self.reasons if run[0] > gone]
         reasons = tuple(runs) if self.reasons else ()
         return replace(self, tiers=Tiers(codes[leading:]), gone=gone, reasons=reasons)
@@ -185,7 +194,8 @@ class Plan:
         newest = sorted(latest.values(), key=lambda each: (each.turns, each.position))
         return replace(self, rehearsed=tuple(newest[-_MOST_REHEARSED:]))
 
-    def _reason(self, page: int) -> str:
+    def reason(self, page: int) -> str:
+        """Why a page stands where it does, as the end of a sentence; "" where nobody said."""
         place = bisect_right(self.reasons, page, key=lambda run: run[0]) - 1
         return self.reasons[place][1] if place >= 0 else ""
 

@@ -8,10 +8,12 @@ from optimem.policies.pinned import Pinned
 from optimem.policies.policy import Cache, Policy, Situation
 from optimem.policies.rehearsal import Rehearsal
 from optimem.policies.salience import Salience
+from optimem.policies.value import BestValue
 
 __all__ = [
     "Age",
     "AgeDecay",
+    "BestValue",
     "Cache",
     "Candidate",
     "Epochs",

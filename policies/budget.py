@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class TokenBudget:
         spare: share of the budget to come down to once pages have to be forgotten.
         keep: turns that stay text as long as the budget itself allows it.
     """
+
+    waits: ClassVar[bool] = True
 
     low: float = 0.75
     keep: int = 4

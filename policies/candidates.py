@@ -108,8 +108,15 @@ class Candidates(Sequence[Candidate]):
 
     def spent(self, tiers: Codes) -> Whole:
         """(pages,): the tokens of the first pages in these tiers."""
-        found: Whole = self.costs[np.arange(len(tiers)), tiers]
-        return found
+        return self._flat.take(self._rows[: len(tiers)] + tiers)
+
+    @cached_property
+    def _flat(self) -> Whole:
+        return self.costs.ravel()
+
+    @cached_property
+    def _rows(self) -> Whole:
+        return np.arange(len(self.costs)) * _WIDTH
 
     @overload
     def __getitem__(self, index: int) -> Candidate: ...
@@ -164,6 +171,17 @@ class Frontiers(Sequence[Frontier]):
         rows = [(end.pages, end.start, end.tokens) for end in ends]
         pages, starts, tokens = np.array(rows, np.int64).reshape(-1, 3).T
         return cls(pages, starts, tokens)
+
+    def with_end(self, end: Frontier) -> Frontiers:
+        """The same ends and this one."""
+        place = int(np.searchsorted(self.starts, end.start))
+        if place < len(self) and self.starts[place] == end.start:
+            return self
+        return Frontiers(
+            np.insert(self.pages, place, end.pages),
+            np.insert(self.starts, place, end.start),
+            np.insert(self.tokens, place, end.tokens),
+        )
 
     @overload
     def __getitem__(self, index: int) -> Frontier: ...

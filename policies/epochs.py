@@ -80,14 +80,16 @@ class Epochs:
         if situation.past is None:
             return self._fresh(situation, plan)
         kept = situation.tokens(plan, situation.past)
-        fresh = self._fresh(situation, plan)
         if situation.budget is not None and kept > situation.budget * self.high:
-            return fresh
+            return self._fresh(situation, plan)
+        if not _is_cold(situation) and all(getattr(step, "waits", False) for step in self.steps):
+            return plan
+        fresh = self._fresh(situation, plan)
         return fresh if self._is_worth(situation, plan, kept, fresh) else plan
 
     def _is_worth(self, situation: Situation, plan: Plan, kept: int, fresh: Plan) -> bool:
         cache, tokens = situation.cache, situation.tokens(fresh)
-        if cache is not None and situation.idle > cache.life:
+        if _is_cold(situation):
             return tokens <= kept * (1 - self.cold)
         if tokens > kept * (1 - self.saving):
             return False
@@ -110,3 +112,8 @@ class Epochs:
         return replace(
             plan.settled(), epoch=past.epoch + 1, made=situation.turns, rehearsed=rehearsed
         )
+
+
+def _is_cold(situation: Situation) -> bool:
+    """Whether the reader's cache has let go of the session, as far as can be told."""
+    return situation.cache is not None and situation.idle > situation.cache.life

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from optimem.policies.candidates import keep
 from optimem.policies.draft import text_where_cheaper
@@ -26,6 +27,8 @@ class Pinned:
         roles: whose turns are pinned: ("user",) keeps every instruction.
         patterns: regular expressions that a turn's words must hold a match of.
     """
+
+    waits: ClassVar[bool] = True
 
     turns: Sequence[str] = ()
     roles: Sequence[Role] = ()

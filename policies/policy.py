@@ -89,9 +89,11 @@ class Situation:
         pages, ends = self.pages, self.frontiers
         table = pages if isinstance(pages, Candidates) else Candidates.of(pages)
         object.__setattr__(self, "pages", table)
-        object.__setattr__(
-            self, "frontiers", ends if isinstance(ends, Frontiers) else Frontiers.of(ends)
-        )
+        columns = ends if isinstance(ends, Frontiers) else Frontiers.of(ends)
+        if self.past is not None and self.before.pages and not self.before.overflow:
+            # Where the newest turn began is no page's end any more once another has come.
+            columns = columns.with_end(Frontier(self.before.pages, self.before.frontier, self.past))
+        object.__setattr__(self, "frontiers", columns)
 
     @property
     def table(self) -> Candidates:
@@ -161,7 +163,11 @@ class Situation:
 
 
 class Policy(Protocol):
-    """A pure function from a situation and a draft plan to a plan."""
+    """A pure function from a situation and a draft plan to a plan.
+
+    One with a true `waits` never makes a smaller plan of one that fits: while all steps of
+    `Epochs` wait and the past plan fits, none of them is asked.
+    """
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """Refine the draft; the same arguments always give the same plan."""

@@ -32,6 +32,11 @@ class Rehearsal:
     sharpest: Tier = Tier.LARGE
 
     @property
+    def waits(self) -> bool:
+        """Whether the step does."""
+        return bool(getattr(self.step, "waits", False))
+
+    @property
     def rehearses(self) -> bool:
         """It has to be told what was recalled."""
         return True

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from optimem.exact import find_exact
 from optimem.modes import Tier
@@ -67,6 +68,8 @@ class Salience:
         least: worth times freshness that a turn must have.
         scorer: what a turn is worth by itself; what later turns say of it is added.
     """
+
+    waits: ClassVar[bool] = True
 
     share: float = 0.1
     half: float = 128.0

@@ -115,14 +115,20 @@ def _on_sheets(
 ) -> list[Group]:
     """Pages in order, each run of one mode on the sheets that are chosen for it."""
     found: list[Group] = []
-    for tier, run in groupby(shown, key=lambda page: page[1]):
-        numbers = [number for number, _ in run]  # a forgotten page is older than all others
+    # Consecutive pages alone: none stand on a sheet together across one that is forgotten.
+    for (tier, _), run in groupby(enumerate(shown), key=lambda item: _run(*item)):
+        numbers = [number for _, (number, _) in run]
         while numbers:
             sheet = choose(reader, tier, min(len(numbers), MOST_PAGES))
             size = 1 if sheet is None else sheet.pages
             found.append(Group(tuple(numbers[:size]), tier, sheet))
             del numbers[:size]
     return found
+
+
+def _run(place: int, page: tuple[int, Tier]) -> tuple[Tier, int]:
+    """The same for consecutive pages of one mode, and for no others."""
+    return page[1], page[0] - place
 
 
 def most_saved(reader: Reader, tier: Tier) -> int:

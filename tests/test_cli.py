@@ -105,7 +105,18 @@ def test_a_session_from_beginning_to_end(tmp_path: Path, call: Call) -> None:
     summary = last_json(call("context", "s", *reader, *store, "--json")[1])
     assert summary["context_tokens"] <= 8000 < summary["text_tokens"]
     assert summary["reader"] == "anthropic:claude-opus-5.5" and summary["output"] is None
-    assert last_json(call("show", "s", *store, "--json")[1])["tiers"]
+    shown = last_json(call("show", "s", *store, "--json")[1])
+    ((name, plan),) = shown["plans"].items()
+    assert shown["tiers"][name] and plan["epoch"] == 1
+    places = [place for row in plan["pages"] for place in range(row["from"], row["to"] + 1)]
+    assert places == list(range(shown["pages"])) and all(
+        row["tier"] == "text" or "old or older" in row["reason"] or "to fit" in row["reason"]
+        for row in plan["pages"]
+    )
+    said = call("show", "s", *store)[1].splitlines()
+    assert sum(": tiny, " in line for line in said) == sum(
+        row["tier"] == "tiny" for row in plan["pages"]
+    )
 
     code, text, _ = call("recall", "s", "which flights were booked?", *store)
     assert code == 0 and "turn " in text

@@ -6,8 +6,9 @@ import base64
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -25,7 +26,7 @@ from optimem.errors import InputError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from optimem.memory import Memory
-    from optimem.values import Role
+    from optimem.values import Plan, Role
 
 SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
 
@@ -65,19 +66,47 @@ def show(
     namespace: NamespaceOption = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """What a session holds: turns, pages, the tiers of each plan, tokens, bytes."""
+    """What a session holds, and each plan: which page stands in which tier, and why."""
     with _existing(store, session, namespace) as memory:
-        stats = memory.stats()
+        stats, plans = memory.stats(), memory.plans()
     if as_json:
-        print_json({"session": session, **dataclasses.asdict(stats)})
+        shown = {name: _plan_json(plan, stats.pages) for name, plan in plans.items()}
+        print_json({"session": session, **dataclasses.asdict(stats), "plans": shown})
         return
     out.print(f"{session}: {stats.turns} turns, {stats.pages} pages")
     out.print(f"as text: {stats.text_tokens:,} tokens ({stats.counter})")
     out.print(f"captions: {stats.anchor_tokens:,} tokens")
     out.print("stored: " + ", ".join(f"{kind} {size:,} B" for kind, size in stats.bytes.items()))
-    for name, tiers in stats.tiers.items():
-        text = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or "all text"
-        out.print(f"plan for {name}, epoch {stats.epochs[name]}: {text}")
+    for name, plan in plans.items():
+        tiers = ", ".join(f"{count} {tier}" for tier, count in stats.tiers[name].items())
+        said = [f"plan for {name}, epoch {plan.epoch}: {tiers or 'all text'}"]
+        said += (f"  {line}" for line in _plan_lines(plan, stats.pages))
+        out.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
+
+
+def _plan_lines(plan: Plan, pages: int) -> Iterator[str]:
+    """A plan in words: a line for pages that stand alike, a line for each turn that is kept."""
+    for numbers, tier, reason in plan.stretches(pages):
+        first, last = numbers[0], numbers[-1]
+        named = f"page {first}" if first == last else f"pages {first} to {last}"
+        stand = "turns still text" if first >= plan.pages else tier.label
+        yield f"{named}: {stand}" + (f", {reason}" if reason else "")
+    for kept in plan.kept:
+        last = kept.stop - 1
+        named = f"turn {last}" if kept.start == last else f"turns {kept.start} to {last}"
+        yield f"{named}: kept as text beside page {kept.last}, {printable(kept.reason)}"
+
+
+def _plan_json(plan: Plan, pages: int) -> dict[str, Any]:
+    return {
+        "epoch": plan.epoch,
+        "text_from_turn": plan.frontier,
+        "pages": [
+            {"from": numbers[0], "to": numbers[-1], "tier": tier.label, "reason": reason}
+            for numbers, tier, reason in plan.stretches(pages)
+        ],
+        "kept": [kept._asdict() for kept in plan.kept],
+    }
 
 
 def context(
