@@ -286,10 +286,12 @@ class ContextBuilder:
         self._style = style
         self._visions: dict[VisionReader, VisionSession] = {}
         self._situations = Situations(store, scope, ledger, policy)
+        self._standing: tuple[tuple[Profile, Plan, int], tuple[Segment, ...]] | None = None
 
     def clear(self) -> None:
         """Forget what local readers have at hand: turns were taken away."""
         self._visions.clear()
+        self._standing = None
 
     def build(
         self,
@@ -404,13 +406,15 @@ class ContextBuilder:
         Where no smaller budget helps, the oldest pages are forgotten.
         """
         plan = self._plan(profile, situation, past)
+        if plan == past or self._carries(profile, plan):
+            return plan
         budget = self._tokens(profile, situation, plan, None)
         for _ in range(_TRIES):
-            if plan == past or self._carries(profile, plan):
-                return plan
             budget = int(budget * _SMALLER)
             with suppress(BudgetError):
                 plan = self._plan(profile, replace(situation, budget=budget), past)
+            if self._carries(profile, plan):
+                return plan
         while not self._carries(profile, plan):
             gone = -(-len(plan.tiers) // 8)
             tiers = Tiers(bytes([Tier.FORGOTTEN]) * gone + plan.codes[gone:])
@@ -491,10 +495,10 @@ class ContextBuilder:
             yield Segment("turn", tokens, turn=entry.turn)
 
     def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
-        groups = self._groups(profile, plan)
-        if any(tier.is_mode for tier in plan.tiers):
+        shown = self._shown_segments(profile, plan)
+        if any(tier.is_mode for tier in set(plan.tiers)):
             yield self._note(profile, _LEGEND)
-        if any(group.sheet for group in groups):
+        if any(segment.kind == "sheet" for segment in shown):
             yield self._note(profile, _SHEETS)
         turns = self._forgotten(plan)
         if turns is not None:
@@ -502,6 +506,16 @@ class ContextBuilder:
             # Counted for the largest number that it may come to say.
             most = _FORGOTTEN.format(turns=len(self._ledger.turns))
             yield Segment("note", self._note(profile, most).tokens, note.text)
+        yield from shown
+
+    def _shown_segments(self, profile: Profile, plan: Plan) -> Sequence[Segment]:
+        """Pages with what stands beside them: the same ones until the plan changes."""
+        wanted = (profile, plan, self._ledger.generation)
+        if self._standing is None or self._standing[0] != wanted:
+            self._standing = wanted, tuple(self._laid_out(profile, plan))
+        return self._standing[1]
+
+    def _laid_out(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
         beside: dict[int, list[Kept]] = {}
         for kept in plan.kept:
             if plan.shows(kept):
@@ -509,7 +523,7 @@ class ContextBuilder:
         for number in sorted(beside):
             if plan.tier(number) == Tier.FORGOTTEN:
                 yield from self._kept(profile, beside.pop(number))
-        for group in groups:
+        for group in self._groups(profile, plan):
             pages = [self._ledger.pages[number] for number in group.pages]
             if group.tier == Tier.TEXT:
                 for page in pages:

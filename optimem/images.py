@@ -8,20 +8,24 @@ plans that show them go into another epoch.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 
 from optimem.attachments import fade_image, faded_size
 from optimem.errors import StoreError
 from optimem.ledger import Ledger
 from optimem.modes import MODES, Tier
+from optimem.readers.openai import ImageBytes
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import sheet_key, sheet_pixels
 from optimem.stores import Store
 from optimem.values import Attachment, Mark, Page, Plan, Scope, Segment, Sheet
 
 _JPEG = b"\xff\xd8"
+_AT_HAND = 64 << 20  # bytes of images that a process keeps for its next request
 _logger = logging.getLogger(__name__)
 
 
@@ -41,13 +45,51 @@ class Images:
         self._ledger = ledger
         self._style = style
         self._counted: set[str] = set()
+        self._at_hand: OrderedDict[Segment, tuple[str, ImageBytes]] = OrderedDict()
+        self._bytes = 0
+        self._seen: dict[str, int] = {}
+        self._generation = -1
+        self._lock = Lock()
 
     def begin(self) -> None:
         """A context is made: images that change from now on are another epoch."""
         self._counted.clear()
 
+    def follow(self, name: str, plan: Plan) -> None:
+        """Keep images at hand until the plan of that name goes into another epoch.
+
+        Who draws a lost image anew, with other bytes, begins one: then all are read again.
+        """
+        with self._lock:
+            if self._seen.setdefault(name, plan.epoch) != plan.epoch:
+                self._seen[name] = plan.epoch
+                self._drop()
+
     def image(self, segment: Segment) -> tuple[str, bytes]:
         """Media type and bytes of a page, sheet or attachment segment."""
+        with self._lock:
+            if self._generation != self._ledger.generation:  # turns were taken away
+                self._generation = self._ledger.generation
+                self._drop()
+            found = self._at_hand.get(segment)
+            if found is not None:
+                self._at_hand.move_to_end(segment)
+                return found
+        media_type, data = self._image(segment)
+        made = media_type, ImageBytes(data)
+        with self._lock:
+            if segment not in self._at_hand:
+                self._at_hand[segment] = made
+                self._bytes += len(data)
+            while self._bytes > _AT_HAND and len(self._at_hand) > 1:
+                self._bytes -= len(self._at_hand.popitem(last=False)[1][1])
+        return made
+
+    def _drop(self) -> None:
+        self._at_hand.clear()
+        self._bytes = 0
+
+    def _image(self, segment: Segment) -> tuple[str, bytes]:
         if segment.sheet is not None:
             return "image/png", self._sheet(segment.sheet, segment.pages)
         if segment.page is None:

@@ -34,6 +34,7 @@ from optimem.values import Json, Mark, Page, PageFacts, Plan, Scope, Turn, TurnF
 
 _PAGES_AT_ONCE = 64
 _RETRIES = 8
+_SHORT = 4_000  # characters of a note whose count is kept
 _REST = "The last turn on these pages is too large for the budget; its end, as text: "
 
 
@@ -66,6 +67,7 @@ class Ledger:
         self.head = 0
         """How many system turns the log begins with; they stay text and are on no page."""
         self.generation = -1
+        """Of the session in the store when it was read; -1 before that."""
         self.exchanges = Exchanges()
         self._builder: PageBuilder | None = None
         self._spent: dict[Profile, list[int]] = {}  # by reader: tokens in front of each position
@@ -221,7 +223,8 @@ class Ledger:
         """What a note costs a reader, its frame included."""
         if profile.counter is not None:
             return profile.counter.text(text)
-        return profile.text_cost(self._counter.count(text) + FRAME_TOKENS)
+        count = self._count if len(text) < _SHORT else self._counter.count  # notes come again
+        return profile.text_cost(count(text) + FRAME_TOKENS)
 
     def caption_cost(self, profile: Profile, page: PageFacts) -> int:
         """What the line beside a page costs a reader."""

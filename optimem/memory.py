@@ -239,6 +239,7 @@ class Memory:
                 profile = corrected(self.store, self.scope, profile)
             self._images.begin()
             built = self._contexts.build(profile, budget, tools, prompt, now, local)
+            self._images.follow(f"{profile.name} at {budget}", built.plan)
             self._last = replace(built, again=None if local else again)
             return self._last
 

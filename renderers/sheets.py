@@ -120,9 +120,11 @@ def _on_sheets(
         numbers = [number for _, (number, _) in run]
         while numbers:
             sheet = choose(reader, tier, min(len(numbers), MOST_PAGES))
-            size = 1 if sheet is None else sheet.pages
-            found.append(Group(tuple(numbers[:size]), tier, sheet))
-            del numbers[:size]
+            if sheet is None:  # nor is there one for fewer pages
+                found += (Group((number,), tier) for number in numbers)
+                break
+            found.append(Group(tuple(numbers[: sheet.pages]), tier, sheet))
+            del numbers[: sheet.pages]
     return found
 
 

@@ -82,13 +82,15 @@ def test_other_bytes_for_a_lost_image_are_an_epoch(
         other = memory.context("gpt-6-astra", 100_000)
         once, epochs = context.messages(), memory.stats().epochs
         lose_blobs(memory)
-        assert context.messages() == once
+        assert context.messages() == once  # they are at hand here, and drawn alike elsewhere
+        assert Memory(memory.store, memory.scope).context("gpt-6-astra", 9_000).messages() == once
         assert memory.stats().epochs == epochs and not caplog.records
 
         monkeypatch.setattr("optimem.renderers.page.page_png", another_build)
         lose_blobs(memory)
         assert len(pages_of(context)) > 1
-        assert context.messages() != once
+        elsewhere = Memory(memory.store, memory.scope).context("gpt-6-astra", 9_000)
+        assert elsewhere.messages() != once
         assert "an image of session 'default' was lost (page 0, " in caplog.text
         assert len(caplog.records) == 1
         again = memory.context("gpt-6-astra", 9_000)
@@ -110,6 +112,7 @@ def test_who_draws_a_lost_image_last_counts_no_second_epoch(
         context = memory.context("gpt-6-astra", 9_000)
         segment = pages_of(context)[0]
         context.image(segment)
+        context = Memory(memory.store, memory.scope).context("gpt-6-astra", 9_000)
         lose_blobs(memory)
 
         def overtaken(page: Page, tier: Tier, style: PageStyle) -> bytes:

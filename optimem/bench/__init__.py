@@ -7,6 +7,7 @@ it, and last one JSON object (see `optimem.bench.report`).
 BENCHES = {
     "anchors": "how many exact strings are at hand when they are said again (needs a checkout)",
     "codec": "how much of a page optimem-nano reads from its vision tokens, by mode",
+    "context": "how long a context and its request take after an append, by reader",
     "encode": "how fast pages become vision tokens, beside the machine's matrix products",
     "legibility": "how well OCR engines read pages back, by mode and kind of text",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",

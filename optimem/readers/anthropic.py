@@ -8,12 +8,11 @@ of the conversation are. Marks that turns came with are left out, since only fou
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optimem.readers.openai import Image
+from optimem.readers.openai import Image, encoded
 from optimem.values import (
     Attachment,
     Json,
@@ -158,7 +157,7 @@ def _attachment_block(part: Attachment) -> dict[str, Any]:
 
 
 def _base64(media_type: str, data: bytes) -> dict[str, Any]:
-    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
+    return {"type": "base64", "media_type": media_type, "data": encoded(data)}
 
 
 def _input(call: ToolCall) -> Json:

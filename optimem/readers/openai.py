@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from optimem.readers.profile import Profile
@@ -22,6 +23,22 @@ from optimem.values import (
     ToolResult,
     Turn,
 )
+
+
+class ImageBytes(bytes):
+    """An image file that is encoded once, however many requests carry it."""
+
+    @cached_property
+    def encoded(self) -> str:
+        """In base64."""
+        return base64.b64encode(self).decode()
+
+    @cached_property
+    def url(self) -> str:
+        """As a data URL; JPEG when it is no PNG."""
+        media_type = "image/png" if self.startswith(b"\x89PNG") else "image/jpeg"
+        return f"data:{media_type};base64,{base64.b64encode(self).decode()}"
+
 
 Image = Callable[[Segment], tuple[str, bytes]]
 """Media type and bytes of a page or attachment segment."""
@@ -50,7 +67,12 @@ def openai_messages(
 
 def page_url(media_type: str, data: bytes) -> str:
     """An image as a data URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return data.url if isinstance(data, ImageBytes) else f"data:{media_type};base64,{encoded(data)}"
+
+
+def encoded(data: bytes) -> str:
+    """Bytes in base64."""
+    return data.encoded if isinstance(data, ImageBytes) else base64.b64encode(data).decode()
 
 
 def attachment_url(part: Attachment) -> str:
