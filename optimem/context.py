@@ -287,6 +287,7 @@ class ContextBuilder:
         self._visions: dict[VisionReader, VisionSession] = {}
         self._situations = Situations(store, scope, ledger, policy)
         self._standing: tuple[tuple[Profile, Plan, int], tuple[Segment, ...]] | None = None
+        self._grouped: tuple[Profile, Plan, Sequence[Group]] | None = None
 
     def clear(self) -> None:
         """Forget what local readers have at hand: turns were taken away."""
@@ -544,7 +545,7 @@ class ContextBuilder:
         gone = (n for n in range(plan.pages) if plan.tier(n) == Tier.FORGOTTEN)
         return sum(stops[n + 1] - stops[n] for n in gone) if found else None
 
-    def _groups(self, profile: Profile, plan: Plan) -> list[Group]:
+    def _groups(self, profile: Profile, plan: Plan) -> Sequence[Group]:
         """The pages that are shown, on sheets where the note that explains them pays too."""
         if profile.provider == "local":  # its encoder takes a page at a time
             return [
@@ -552,8 +553,11 @@ class ContextBuilder:
                 for number, tier in enumerate(plan.tiers, plan.gone)
                 if tier != Tier.FORGOTTEN
             ]
-        note = self._note(profile, _SHEETS).tokens
-        return plan_groups(profile, plan, least=note, most=page_images(profile))
+        if self._grouped is None or self._grouped[:2] != (profile, plan):
+            note = self._note(profile, _SHEETS).tokens
+            found = plan_groups(profile, plan, least=note, most=page_images(profile))
+            self._grouped = profile, plan, found
+        return self._grouped[2]
 
     def _text_segment(self, profile: Profile, page: PageFacts) -> Segment:
         stored = self._store.page(self._scope, page.number)
