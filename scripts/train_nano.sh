@@ -33,7 +33,7 @@ model = LocalReader.load('nano', device='cpu', dtype=torch.float32)
 model.model.save_pretrained('$folder')
 model.tokenizer.save_pretrained('$folder')"
     PYTHONPATH=$PWD nohup setsid .venv-gpu/bin/python -m optimem.vision.train --corpus "$2" \
-        --out "$folder" --minutes "$3" --lesson "${4:-lines}" --size "${5:-64}" --pages 4000 \
+        --out "$folder" --minutes "$3" --lesson "${4:-characters}" --size "${5:-8192}" --pages 4000 \
         > "$folder.log" 2>&1 < /dev/null &
     ;;
 fetch)

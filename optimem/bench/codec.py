@@ -3,6 +3,7 @@
     optimem bench codec                             # packaged texts and random ids
     optimem bench codec --text FILE --mode small    # any text file
     optimem bench codec --decoder 2                 # let the decoder write two pages of each kind
+    optimem bench codec --contexts 10               # and find lines in ten contexts of eight pages
 
 Text goes the whole way: laid out, drawn, encoded, kept in the store's own form, read back. The
 ceiling is every character right. Beside it stand two ways to spend as many positions without
@@ -12,6 +13,7 @@ pictures: cutting the text off, and mean-pooled characters (`optimem.bench.pooli
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +35,9 @@ MODES = (Tier.LARGE, Tier.BASE, Tier.SMALL, Tier.TINY)
 _BOUNDS = {Tier.BASE: 99.8, Tier.SMALL: 98.0, Tier.TINY: 90.0}
 _IDS_BOUND = 93.0  # % of random ids exact, at Base
 _CHINESE_BOUND = 97.0  # % of characters, at Base
-_SECONDS = 0.5  # for a page at Small, on two cores
+_SECONDS = {"cells": 0.5, "decoder": 8.0}  # for a page at Small, on two cores
+_FOUND = {"base": 90, "small": 75, "tiny": 50}  # % of lines found by how they begin
+_ELSEWHERE = 5  # % of them found where they do not stand
 _ID = (8, 36)  # characters of the ids that are counted
 
 
@@ -103,6 +107,7 @@ def main() -> None:
     if find_spec("rapidfuzz") is None:
         raise MissingExtraError("optimem bench codec", "bench")
     options = _options(sys.argv[1:])
+    from optimem.bench.finding import finding
     from optimem.bench.pooling import cut_accuracy, pooled_accuracy
     from optimem.vision import LocalReader
 
@@ -133,6 +138,8 @@ def main() -> None:
             results[kind][tier.label]["baselines"] = others
             said += "".join(f", {value} % {name}" for name, value in others.items())
             print(f"{said}, {found.seconds / max(found.pages, 1):.2f} s a page", flush=True)
+    if options.contexts:
+        results["lines"] = finding(reader, options.contexts)
     if options.svg:
         options.svg.write_text(curve(results), "utf-8")
     print_report("codec", results, _checks(results))
@@ -164,6 +171,10 @@ def _texts(options: argparse.Namespace) -> Iterator[tuple[str, list[Page]]]:
     if not options.text or options.packaged:
         for kind in KINDS:
             yield kind, _full(pages_of(turns_of(kind)))[: options.pages]
+        words = " ".join(turn.text for turn in turns_of("prose")).split()
+        random.Random(0).shuffle(words)
+        shuffled = parse({"role": "user", "content": " ".join(words)})
+        yield "shuffled", _full(pages_of([shuffled]))[: options.pages]
 
 
 def _full(pages: list[Page]) -> list[Page]:
@@ -173,14 +184,15 @@ def _full(pages: list[Page]) -> list[Page]:
 
 def _checks(results: dict[str, Any]) -> list[Check]:
     """The bounds: the worst of all texts in each mode, random ids, Chinese, and the time."""
-    texts = {kind: modes for kind, modes in results.items() if isinstance(modes, dict)}
+    lines = results.get("lines", {})
+    texts = {k: v for k, v in results.items() if isinstance(v, dict) and k != "lines"}
     checks = []
     for way in ("cells", "decoder"):
         for tier, bound in _BOUNDS.items():
             found = [
                 modes[tier.label][way]["accuracy"]
                 for kind, modes in texts.items()
-                if kind not in ("ids", "chinese") and way in modes.get(tier.label, {})
+                if kind not in ("ids", "chinese", "shuffled") and way in modes.get(tier.label, {})
             ]
             if found:
                 name = f"worst text at {tier.label}, {way}"
@@ -192,18 +204,29 @@ def _checks(results: dict[str, Any]) -> list[Check]:
             base = texts.get(kind, {}).get("base", {})
             if way in base:
                 checks.append(Check(f"{kind} at base, {way}", base[way][figure], ">=", bound, "%"))
-    times = [
-        modes["small"]["cells"]["seconds_per_page"] for modes in texts.values() if "small" in modes
-    ]
-    if times:
-        name = "a page at small, encoded and read by cells"
-        checks.append(Check(name, min(times), "<=", _SECONDS, "s"))
+        natural, shuffled = (texts.get(kind, {}).get("base", {}) for kind in ("prose", "shuffled"))
+        if way in natural and way in shuffled:
+            lost = round(natural[way]["accuracy"] - shuffled[way]["accuracy"], 3)
+            checks.append(Check(f"shuffled words at base, {way}: lost", lost, "<=", 3, "points"))
+        small = [modes["small"][way] for modes in texts.values() if way in modes.get("small", {})]
+        if small:
+            least = min(found["seconds_per_page"] for found in small)
+            checks.append(
+                Check(f"a page at small, encoded and read: {way}", least, "<=", _SECONDS[way], "s")
+            )
+    for tier, found in lines.items():
+        name = f"lines of 8 pages found at {tier}"
+        checks.append(Check(name, found["found"], ">=", _FOUND[tier], "%"))
+        name = f"the same with other pages' tokens, {tier}"
+        checks.append(Check(name, found["found_in_other_pages"], "<=", _ELSEWHERE, "%"))
     return checks
 
 
 def curve(results: dict[str, Any]) -> str:
     """Accuracy over characters per position as an SVG: the codec and both baselines."""
-    texts = [modes for modes in results.values() if isinstance(modes, dict)]
+    texts = [
+        v for k, v in results.items() if isinstance(v, dict) and k not in ("lines", "shuffled")
+    ]
     lines: dict[str, list[tuple[float, float]]] = {}
     for tier in MODES:
         rows = [modes[tier.label] for modes in texts if tier.label in modes]
@@ -266,6 +289,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=float,
         default=20,
         help="seconds to train mean pooling (default 20; 0: not)",
+    )
+    parser.add_argument(
+        "--contexts", type=int, default=0, help="contexts of eight pages to find lines in"
     )
     parser.add_argument("--packaged", action="store_true", help="the packaged texts beside --text")
     parser.add_argument("--svg", type=Path, help="draw the curve into this file")

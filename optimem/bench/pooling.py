@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from optimem.modes import COLUMNS, ROWS
 from optimem.values import Page
-from optimem.vision.tower import WIDTH
+from optimem.vision.places import WIDTH
 
 _SIGNS = "".join(map(chr, range(32, 127)))  # what else a text has counts as one further sign
 _BATCH = 64  # stretches

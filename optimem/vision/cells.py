@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from optimem.modes import COLUMNS, ROWS, Tier
-from optimem.vision.tower import CODES, TIERS, Block, slots
+from optimem.vision.places import CODES, TIERS
+from optimem.vision.tower import Block, slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """What one step of training shows the codec, and how wrong it was.
 
-Two lessons. `CellLesson`: cells, two by two, through the tower and the cell reader. It needs no
-pages, since the tower sees each cell by itself. `LineLesson`: whole pages as vision tokens, lines
-of them written by the decoder.
+Two lessons, both of cells, two by two, since the tower sees each cell by itself. `CellLesson`
+goes through the tower and the cell reader, `CharacterLesson` through the decoder's last layers.
 
 Half of what is shown are characters drawn at random, each as likely as any other. With real text
 alone a network first learns how frequent letters are, and stays there: with random characters
@@ -19,13 +18,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from optimem.modes import COLUMNS, ROWS, Tier
+from optimem.modes import Tier
 from optimem.renderers.atlas import PAPERS, Fade
 from optimem.vision.drawing import Drawer
-from optimem.vision.vocabulary import HALF, START, column_mark, row_mark
+from optimem.vision.places import FIELDS, column_places, row_places
+from optimem.vision.vocabulary import HALF
+from optimem.vision.wiring import FIRST_READING
 
 _ASCII = 95  # they come first in every alphabet
 _NOISE = 0.02  # added to codes, so that rounding them to int8 costs nothing
+_AT_ONCE = 8192  # cells that are encoded at once
 _WIDE = 600  # pairs of a step on which the many wide characters are told apart
 
 
@@ -103,68 +105,105 @@ class CellLesson:
         return torch.cat([real, made * len(PAPERS) + papers])
 
 
-class LineLesson:
-    """A page's vision tokens, and rows of it that the decoder reads cell by cell.
+class CharacterLesson:
+    """What the decoder learns: which character a code means, and the code before it.
+
+    Everything else of the decoder is written down (`wiring`), so that what its last layers are
+    given is known without asking the others, and thousands of characters cost what a line would.
 
     Args:
         model: the codec; its tower stays as it is.
         drawer: draws its alphabet.
         tokenizer: its tokens.
         grids: pages of real text, (count, 64, 128).
-        lines: how many lines of a page are written at once.
+        pairs: how many pairs of cells are shown at once in each mode.
     """
 
     def __init__(
-        self, model: Any, drawer: Drawer, tokenizer: Tokenizer, grids: Tensor, lines: int
+        self, model: Any, drawer: Drawer, tokenizer: Tokenizer, grids: Tensor, pairs: int
     ) -> None:
         self._model = model
         self._drawer = drawer
-        self._grids = grids
-        self._lines = lines
-        device = grids.device
-        ids = tokenizer.get_vocab()
-        alphabet = drawer.alphabet
-        signs = [ids.get(sign, -1) for sign in alphabet.narrow + alphabet.wide]
-        signs += [ids[HALF]] * len(alphabet.wide)
-        self._signs = torch.tensor(signs, device=device)  # token of each glyph; -1 if it has none
-        self._rows = torch.tensor([ids[row_mark(row)] for row in range(ROWS)], device=device)
-        self._columns = torch.tensor(
-            [ids[column_mark(column)] for column in range(COLUMNS)], device=device
+        self._grids = grids.view(-1, 2)
+        self._share = max(pairs // 4, 1)
+        self._codes: dict[tuple[Tier, Fade], Tensor] = {}
+        alphabet, ids, device = drawer.alphabet, tokenizer.get_vocab(), grids.device
+        half = [ids[HALF]] * len(alphabet.wide)
+        signs = [ids[sign] for sign in alphabet.narrow] + half
+        signs += [ids.get(sign, -1) for sign in alphabet.wide]
+        self._signs = torch.tensor(signs, device=device)  # what to say of each glyph; -1: nothing
+        known = torch.tensor([sign in ids for sign in alphabet.wide], device=device)
+        self._wide = len(alphabet.narrow) + known.nonzero()[:, 0]
+        self._marks = (row_places()[:, None] + column_places()[None]).flatten(0, 1).to(device)
+        self._marks[:, FIELDS.is_row] = 0
+
+    def step(self, tier: Tier, fade: Fade) -> Marks:
+        """One batch in a mode."""
+        glyphs = self._sample()  # (pairs, 2)
+        table = self._table(tier, fade)
+        codes = table[glyphs]  # (pairs, 2, d)
+        codes = codes + _NOISE * torch.randn_like(codes)
+        before = torch.stack([table[glyphs[:, 1].roll(1)], codes[:, 0]], 1)
+        states = self._states(tier, codes.flatten(0, 1), before.flatten(0, 1))
+        wanted = self._signs[glyphs.flatten() // len(PAPERS)]
+        states, wanted = states[wanted >= 0], wanted[wanted >= 0]
+        words = self._model.get_input_embeddings().weight[: int(self._signs.max()) + 1]
+        scores = self._read(states) @ words.T
+        found = scores.argmax(-1) == wanted
+        loss = functional.cross_entropy(scores.float(), wanted)
+        wide = wanted > self._signs[: len(self._drawer.alphabet.narrow)].max()
+        told = found[wide].float().mean().item() if wide.any() else None
+        return Marks(loss, found.float().mean().item(), told)
+
+    def _states(self, tier: Tier, codes: Tensor, before: Tensor) -> Tensor:
+        """Marks that have found their token, as the third layer's MLP meets them: (…, 640)."""
+        places = torch.randint(len(self._marks), (len(codes),), device=codes.device)
+        states = self._marks[places]
+        size = codes.shape[-1]
+        states[:, FIELDS.modes[tier]] = 1
+        states[:, FIELDS.code[:size]] = codes * _near(codes)
+        states[:, FIELDS.last_code[:size]] = before * _near(before)
+        return states
+
+    def _read(self, states: Tensor) -> Tensor:
+        decoder = self._model.model.language_model
+        for layer in decoder.layers[FIRST_READING:]:
+            states = states + layer.mlp(layer.post_attention_layernorm(states))
+        found: Tensor = decoder.norm(states)
+        return found
+
+    def _table(self, tier: Tier, fade: Fade) -> Tensor:
+        """Codes of every glyph on every paper: (glyphs * papers, d)."""
+        if (tier, fade) not in self._codes:
+            tower, device = self._model.model.vision_tower, self._grids.device
+            every = torch.arange(len(self._drawer) * len(PAPERS), device=device)
+            with torch.no_grad():
+                codes = [
+                    tower.code_cells(
+                        levels(self._drawer.cells(some, tier, fade)).flatten(1), tier
+                    ).float()
+                    for some in torch.split(every, _AT_ONCE)
+                ]
+            self._codes[tier, fade] = torch.cat(codes)
+        return self._codes[tier, fade]
+
+    def _sample(self) -> Tensor:
+        """Real text, random characters, and half of all wide ones, which are many."""
+        count, alphabet = self._share, self._drawer.alphabet
+        device, narrow = self._grids.device, len(alphabet.narrow)
+        real = self._grids[torch.randint(len(self._grids), (count,), device=device)].long()
+        begins = self._wide[torch.randint(len(self._wide), (2 * count, 1), device=device)]
+        made = torch.cat(
+            [
+                torch.randint(min(_ASCII, narrow), (count // 2, 2), device=device),
+                torch.randint(narrow, (count // 2, 2), device=device),
+                torch.cat([begins, begins + len(alphabet.wide)], 1),
+            ]
         )
-        self._start = ids[START]
-        self._known = int(self._signs.max()) + 1  # what can stand in a line
+        papers = torch.randint(len(PAPERS), (len(made), 1), device=device)
+        return torch.cat([real, made * len(PAPERS) + papers])
 
-    def step(self, tier: Tier, fade: Fade, *, random: bool) -> Marks:
-        """Some lines of one page; of random characters, or of real text."""
-        page = self._page(random)
-        with torch.no_grad():
-            pixels = levels(self._drawer.draw(page, tier, fade)).expand(-1, 3, -1, -1)
-            seen = self._model.get_image_features(pixels, return_dict=True).pooler_output[0]
-        rows = torch.randperm(ROWS, device=page.device)[: self._lines]
-        ids, wanted = self._ask(page[0, rows], rows)  # (lines, 1 + 128)
-        embed, decoder = self._model.get_input_embeddings(), self._model.model.language_model
-        begin = embed(torch.tensor([[self._start]], device=page.device))
-        prompt = torch.cat([begin, seen[None].to(begin.dtype)], 1)  # (1, 1 + positions, 640)
-        past = decoder(inputs_embeds=prompt, use_cache=True).past_key_values
-        past.batch_repeat_interleave(len(rows))  # every row stands behind the same page
-        states = decoder(inputs_embeds=embed(ids), past_key_values=past).last_hidden_state
-        states = states.flatten(0, 1)
-        asked = wanted.flatten() >= 0
-        scores = states[asked] @ embed.weight[: self._known].T
-        answers = wanted.flatten()[asked]
-        loss = functional.cross_entropy(scores.float(), answers)
-        return Marks(loss, (scores.argmax(-1) == answers).float().mean().item())
 
-    def _page(self, random: bool) -> Tensor:
-        if not random:
-            return self._grids[torch.randint(len(self._grids), (1,))].long()
-        device = self._grids.device
-        page = torch.randint(_ASCII, (1, ROWS, COLUMNS), device=device) * len(PAPERS)
-        return page + torch.randint(len(PAPERS), (1, ROWS, 1), device=device)
-
-    def _ask(self, lines: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Marks that ask for rows, and what stands at each, or -1: (lines, 1 + 128) both."""
-        begins = self._rows[rows][:, None]
-        ids = torch.cat([begins, self._columns.expand(len(lines), -1)], 1)
-        answers = self._signs[lines // len(PAPERS)]
-        return ids, torch.cat([torch.full_like(begins, -1), answers], 1)
+def _near(codes: Tensor) -> Tensor:
+    """Lengths that differ a little from code to code, as the layers before leave them."""
+    return 0.98 + 0.1 * (torch.rand_like(codes[:, :1]) - 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from typing import Any, Literal
@@ -169,8 +169,8 @@ class LocalReader:
             if rows is not None:
                 return "\n".join(rows)
         words = self.encoder.reading if prompt is None else prompt
-        row = self._row(self.write.question(self.picture(page, tier, style), words))
-        inputs = self.inputs([row])
+        inputs = self.prompt(self.write.question(self.picture(page, tier, style), words))
+        [row] = inputs.rows
         room = (self.profile.window or max_tokens + len(row.ids)) - len(row.ids)
         with torch.inference_mode():
             ids = self.model.generate(
@@ -265,7 +265,11 @@ class LocalReader:
         """Prompts as the model takes them."""
         return ModelInputs(self.encoder, rows, self._pad)
 
-    def _row(self, pieces: Iterator[Piece]) -> Row:
+    def prompt(self, pieces: Iterable[Piece]) -> ModelInputs:
+        """A prompt of pieces that `write` made, with the vision tokens of their images."""
+        return self.inputs([self._row(pieces)])
+
+    def _row(self, pieces: Iterable[Piece]) -> Row:
         ids: list[int] = []
         images: list[Placed] = []
         for piece in pieces:

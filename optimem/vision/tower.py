@@ -11,13 +11,12 @@ network, and lays the codes of the cells that stand on 64 x 64 px side by side: 
 
 A token has 512 numbers for its cells, shared evenly: 18 for each in Large, 16 in Base, 5 in
 Small, 4 in Tiny, where a token stands for 128 characters. The other 128 say where on the page
-it stands and in which mode, so that a decoder can look for a line by its number.
+it stands and in which mode (`places`), and give all tokens one length.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +27,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
-
-CODES = 512
-"""Numbers of a vision token that are codes of its cells."""
-WAVES = 60
-FLAGS = 8
-WHERE = 2 * WAVES + FLAGS
-"""Numbers that say where it stands: waves of its row, waves of its column, and which mode it is."""
-WIDTH = CODES + WHERE
-TIERS = (Tier.LARGE, Tier.BASE, Tier.SMALL, Tier.TINY)
-"""The modes that the tower sees; Gundam is Large and Base, one behind the other."""
-
-_PX = 64  # a token a side
+from optimem.vision.places import CODES, FIELDS, LENGTH, TIERS, grid, token_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +48,16 @@ class Slots:
 
 @functools.cache
 def slots(tier: Tier) -> Slots:
-    """The slots of a mode: a cell belongs to the token on which its centre lies."""
-    side = tier.side // _PX  # numpy, since models are also built where tensors hold nothing
-    rows = (2 * np.arange(ROWS) + 1) * side // (2 * ROWS)  # token row of each cell row
-    columns = (2 * np.arange(COLUMNS) + 1) * side // (2 * COLUMNS)
-    down = np.arange(ROWS) - np.searchsorted(rows, rows)  # row within the token
-    across = np.arange(COLUMNS) - np.searchsorted(columns, columns)
-    height, width = int(down.max()) + 1, int(across.max()) + 1
-    token = rows[:, None] * side + columns[None, :]  # (64, 128)
-    slot = (token * height * width + down[:, None] * width + across[None, :]).ravel()
-    cells = np.full(side * side * height * width, ROWS * COLUMNS)
+    """The slots of a mode."""
+    places = grid(tier)
+    token = places.rows[:, None] * places.side + places.columns[None, :]  # (64, 128)
+    room = places.height * places.width
+    within = places.down[:, None] * places.width + places.across[None, :]
+    slot = (token * room + within).ravel()
+    cells = np.full(places.side**2 * room, ROWS * COLUMNS)
     cells[slot] = np.arange(ROWS * COLUMNS)
-    by_token = torch.from_numpy(cells.reshape(side * side, -1))
-    return Slots(by_token, torch.from_numpy(slot), CODES // (height * width))
+    by_token = torch.from_numpy(cells.reshape(places.side**2, room))
+    return Slots(by_token, torch.from_numpy(slot), places.size)
 
 
 def find_tier(side: int) -> Tier:
@@ -99,7 +84,9 @@ class CellTower(nn.Module):
         self.blocks = nn.ModuleList(Block(hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(hidden)
         self.code = nn.ModuleDict({t.label: nn.Linear(hidden, slots(t).size) for t in TIERS})
-        self.where = nn.ParameterDict({t.label: nn.Parameter(_whereabouts(t)) for t in TIERS})
+        self.where = nn.ParameterDict(
+            {t.label: nn.Parameter(token_places(t), requires_grad=False) for t in TIERS}
+        )
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
         """Tokens (batch, n * n, 640) of pixels (batch, 3, side, side) from -1 to 1.
@@ -127,12 +114,15 @@ class CellTower(nn.Module):
 
     def tokens(self, codes: Tensor, tier: Tier) -> Tensor:
         """Codes of cells side by side, and where each token stands: (batch, n * n, 640)."""
-        layout = slots(tier)
+        cells = slots(tier).cells.to(codes.device)
         padded = nn.functional.pad(codes, (0, 0, 0, 1))  # what an empty slot holds
-        packed = padded[:, layout.cells.to(codes.device)].flatten(2)  # (b, n * n, slots * d)
+        packed = padded[:, cells].flatten(2)  # (b, n * n, slots * d)
         packed = nn.functional.pad(packed, (0, CODES - packed.shape[-1]))
         where = self.where[tier.label].to(packed.dtype).expand(len(packed), -1, -1)
-        return torch.cat([packed, where], -1)
+        tokens = torch.cat([packed, where], -1)
+        lacking = LENGTH**2 - tokens.square().sum(-1, keepdim=True)  # (b, n * n, 1)
+        tokens[..., FIELDS.rest] = (lacking.clamp(min=0) / len(FIELDS.rest)).sqrt()
+        return tokens
 
 
 class Block(nn.Module):
@@ -149,20 +139,3 @@ class Block(nn.Module):
         """The cells (…, hidden), told more of themselves."""
         found: Tensor = cells + self.inner(self.norm(cells))
         return found
-
-
-def _whereabouts(tier: Tier) -> Tensor:
-    """Waves of the page rows and columns that a mode's tokens stand for: (n * n, 128)."""
-    side = tier.side // _PX
-    found = waves((torch.arange(side) + 0.5) / side)  # (n, 60)
-    rows = found[:, None].expand(side, side, -1)
-    columns = found[None, :].expand(side, side, -1)
-    flags = torch.zeros(side, side, FLAGS)
-    flags[..., TIERS.index(tier)] = 1.5
-    return torch.cat([rows, columns, flags], -1).reshape(side * side, WHERE)
-
-
-def waves(places: Tensor) -> Tensor:
-    """Sines, then cosines, of half a wave a page and up: (…, 60) of places from 0 to 1."""
-    angles = places[..., None] * math.pi * torch.arange(1, WAVES // 2 + 1)
-    return torch.cat([angles.sin(), angles.cos()], -1) / 2

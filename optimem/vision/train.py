@@ -1,9 +1,8 @@
 """Train optimem-nano: `python -m optimem.vision.train --corpus FILE --out DIR --minutes N`.
 
-Two lessons, one after the other (see `lessons`): the tower with the cell reader, then the decoder
-on the tower's tokens. The folder holds a whole checkpoint at any time and takes up where it was
-left, from the weights alone: Ctrl-C loses at most the last two minutes. `log.jsonl` in it is the
-learning curve.
+Two lessons, one after the other (see `lessons`): the tower with the cell reader, then the decoder.
+The folder holds a whole checkpoint at any time and takes up where it was left, from the weights
+alone: Ctrl-C loses at most the last two minutes. `log.jsonl` in it is the learning curve.
 """
 
 from __future__ import annotations
@@ -32,10 +31,11 @@ from optimem.renderers.atlas import Fade
 from optimem.vision.cells import Alphabet
 from optimem.vision.corpus import find_alphabet, hold_out, page_grids, pieces, read_documents
 from optimem.vision.drawing import Drawer
-from optimem.vision.lessons import CellLesson, LineLesson, Marks
-from optimem.vision.nano import NanoForConditionalGeneration, nano_config, prepare_decoder
-from optimem.vision.tower import TIERS
+from optimem.vision.lessons import CellLesson, CharacterLesson, Marks
+from optimem.vision.nano import NanoForConditionalGeneration, nano_config
+from optimem.vision.places import TIERS
 from optimem.vision.vocabulary import IMAGE, PAD, START, STOP, train_tokenizer
+from optimem.vision.wiring import LEARNED, wire
 
 _FADES: tuple[Fade, ...] = ("native", "native", "area")
 _WARM_UP = 30  # steps
@@ -59,7 +59,7 @@ class Course:
 
 COURSES = {
     "cells": Course(2e-3, ("model.vision_tower", "cells")),
-    "lines": Course(1e-3, ("model.language_model",)),
+    "characters": Course(2e-3, LEARNED),
 }
 
 
@@ -78,7 +78,7 @@ def begin(folder: Path, documents: list[str], seed: int) -> None:
     torch.manual_seed(seed)
     config = nano_config(alphabet, len(ids), *(ids[name] for name in (IMAGE, START, STOP, PAD)))
     model = NanoForConditionalGeneration(config)
-    prepare_decoder(model, ids)
+    wire(model, ids)
     model.save_pretrained(folder)
 
 
@@ -102,11 +102,11 @@ def train(
         corpus: a text file (plain or .xz) whose documents are parted by form feeds.
         folder: the checkpoint; made if there is none, else trained on.
         minutes: how long.
-        lesson: "cells" (tower and cell reader) or "lines" (the decoder).
+        lesson: "cells" (tower and cell reader) or "characters" (the decoder).
         seed: of weights, pages and order.
         device: where.
         pages: pages of text that are laid out beforehand.
-        size: pairs of cells, or lines of a page, in one batch.
+        size: pairs of cells in one batch.
         modes: which modes are taught, in turn.
         steps: stop after so many, if that is sooner.
         say: is told how it goes.
@@ -129,12 +129,12 @@ def train(
     grids = torch.from_numpy(page_grids(documents, drawer, pages, start)).to(device)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     cells = CellLesson(model, drawer, grids, size or 1024)
-    lines = LineLesson(model, drawer, tokenizer, grids, size or 8)
+    characters = CharacterLesson(model, drawer, tokenizer, grids, size or 1024)
 
     def one(tier: Tier, fade: Fade) -> Marks:
         if lesson == "cells":
             return cells.step(tier, fade)
-        return lines.step(tier, fade, random=random.random() < 0.5)
+        return characters.step(tier, fade)
 
     return _teach(model, folder, lesson, one, modes, minutes * 60, steps, say)
 
@@ -238,9 +238,7 @@ def main() -> int:
     parser.add_argument(
         "--pages", type=int, default=500, help="pages laid out beforehand (default 500)"
     )
-    parser.add_argument(
-        "--size", type=int, help="pairs of cells (1,024), or lines of a page (8), at once"
-    )
+    parser.add_argument("--size", type=int, help="pairs of cells at once (default 1,024)")
     parser.add_argument(
         "--modes", nargs="+", choices=[tier.label for tier in TIERS], help="only these modes"
     )
