@@ -30,7 +30,7 @@ from optimem.vision import LocalReader
 from optimem.vision.cells import Alphabet, CellReader
 from optimem.vision.corpus import find_alphabet, hold_out, noise, page_grids, read_documents
 from optimem.vision.drawing import Drawer
-from optimem.vision.lines import read_rows
+from optimem.vision.lines import find_line, read_rows
 from optimem.vision.places import (
     CODES,
     FIELDS,
@@ -261,6 +261,18 @@ def test_its_decoder_reads_rows(nano: LocalReader, tier: Tier) -> None:
     assert wrong <= {Tier.TINY: 8}.get(tier, 1)
 
 
+def test_its_decoder_finds_a_line_among_pages(nano: LocalReader) -> None:
+    pages = [pages_of(turns_of(kind))[0] for kind in ("prose", "json")]
+    write = nano.write
+    shown = [write.image(nano.picture(page, Tier.SMALL)) for page in pages]
+    inputs = nano.prompt([write.start(False), *shown, write.line("What was said last.")])
+    line = pages[1].rows[40].rstrip()
+    assert find_line(nano, inputs, " ".join(line.split(" ")[:3])) == line
+    assert find_line(nano, inputs, "Zyx wvu tsrqponm") is None
+    with pytest.raises(InputError, match="begins with"):
+        find_line(nano, inputs, " ")
+
+
 def test_it_reads_chinese_at_base(nano: LocalReader) -> None:
     path = ROOT / "tests/transcripts/zh_crosswoz.json"
     messages = json.loads(path.read_text("utf-8"))["messages"]
@@ -284,6 +296,8 @@ def test_other_models_have_no_cell_reader(tmp_path: Path) -> None:
     other = LocalReader.load(str(save_checkpoint("deepseek-ocr", tmp_path)))
     with pytest.raises(InputError, match="no cell reader"):
         other.read(page_of("words " * 300), Tier.TINY, how="cells")
+    with pytest.raises(InputError, match="finds no lines"):
+        find_line(other, other.prompt([other.write.line("words")]), "words")
 
 
 def test_a_memory_is_spliced_into_its_decoder(nano: LocalReader) -> None:

@@ -27,10 +27,11 @@ _HOMES = {
     "Past": "inputs",
     "Span": "inputs",
     "batch": "inputs",
+    "find_line": "lines",
     "part_prompt": "got",
 }
 
-__all__ = ["LocalReader", "ModelInputs", "Past", "Span", "batch", "part_prompt"]
+__all__ = ["LocalReader", "ModelInputs", "Past", "Span", "batch", "find_line", "part_prompt"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from optimem.errors import InputError
 from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.atlas import load_atlas, points
 from optimem.vision.cells import Alphabet
@@ -110,7 +111,14 @@ def find_line(reader: LocalReader, inputs: ModelInputs, key: str) -> str | None:
         reader: optimem-nano.
         inputs: one prompt; see `Context.model_inputs`.
         key: how the line begins.
+
+    Raises:
+        InputError: the reader is another model, or there is no key.
     """
+    if reader.encoder.name != "optimem-nano":
+        raise InputError(f"{reader.encoder.name} finds no lines: optimem-nano does")
+    if not key.strip():
+        raise InputError("name the words that the line begins with")
     from rapidfuzz.distance import Levenshtein
 
     [prompt] = inputs.rows
