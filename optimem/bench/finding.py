@@ -31,7 +31,7 @@ def finding(reader: Any, contexts: int, seed: int = 5) -> dict[str, dict[str, fl
         contexts: of eight pages; one row of each page is asked for.
         seed: which pages and rows.
     """
-    from optimem.vision.lines import find_line
+    from optimem.vision.lines import LineFinder
 
     rng = random.Random(seed)
     right, elsewhere, asked = Counter[str](), Counter[str](), Counter[str]()
@@ -40,12 +40,12 @@ def finding(reader: Any, contexts: int, seed: int = 5) -> dict[str, dict[str, fl
     for _ in range(contexts):
         drawn = rng.sample(every, 2 * len(_TIERS))
         pages, others = drawn[: len(_TIERS)], drawn[len(_TIERS) :]
-        inputs, foreign = _prompt(reader, pages), _prompt(reader, others)
+        shown, foreign = (LineFinder(reader, _prompt(reader, these)) for these in (pages, others))
         for page, tier in zip(pages, _TIERS, strict=True):
             key, line = rng.choice(list(_lines(page, pages)))
             asked[tier.label] += 1
-            right[tier.label] += find_line(reader, inputs, key) == line
-            elsewhere[tier.label] += find_line(reader, foreign, key) == line
+            right[tier.label] += shown.find(key) == line
+            elsewhere[tier.label] += foreign.find(key) == line
     return {
         tier: {
             "lines": count,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optimem.vision.reader import LocalReader
 
 _AT_ONCE = 16  # rows, so that memory stays small
+_BEGINNING = 24  # columns that are read of each row
 _ALIKE = 0.2  # share of a key's characters that may have been misread
 _VIEW = (Tier.BASE.side // 64) * (Tier.BASE.side // 64 + 1) + 1  # positions
 
@@ -101,44 +102,62 @@ def read_rows(model: Any, tokenizer: Any, page: Tensor, rows: Sequence[int]) -> 
     return list(pages.read(1, 1 + len(page), rows))
 
 
-def find_line(reader: LocalReader, inputs: ModelInputs, key: str) -> str | None:
-    """The row of any page of a context that begins with a key, read to its end.
+class LineFinder:
+    """Finds rows on the pages of a context by how they begin.
 
-    The decoder reads how each row begins, one page after another, and the row most like the
-    key whole. None if no row begins nearly so.
+    The decoder reads how each row of each page begins, once, and then the row that is most like
+    what is looked for.
 
     Args:
         reader: optimem-nano.
         inputs: one prompt; see `Context.model_inputs`.
-        key: how the line begins.
 
     Raises:
-        InputError: the reader is another model, or there is no key.
+        InputError: the reader is another model.
     """
-    if reader.encoder.name != "optimem-nano":
-        raise InputError(f"{reader.encoder.name} finds no lines: optimem-nano does")
-    if not key.strip():
-        raise InputError("name the words that the line begins with")
-    from rapidfuzz.distance import Levenshtein
 
-    [prompt] = inputs.rows
-    model = reader.model
-    ids = torch.tensor([prompt.ids], device=model.device)
-    spliced = model.get_input_embeddings()(ids).detach().clone()  # (1, length, 640)
-    for image in prompt.images:
-        places = torch.arange(image.start, image.stop, device=model.device)
-        places = places[ids[0, places] == model.config.image_token_id]
-        spliced[0, places] = image.tokens[0].to(spliced)
-    pages = Pages(model, reader.tokenizer, spliced)
-    columns = min(int(load_atlas().widths(points(key)).sum()), COLUMNS)
-    best: tuple[int, int, int] | None = None
-    for number, image in enumerate(prompt.images):
-        begins = pages.read(image.start, image.stop, range(ROWS), columns)
-        for row, begin in enumerate(begins):
-            wrong = Levenshtein.distance(begin, key.rstrip(" "))
-            if best is None or wrong < best[0]:
-                best = wrong, number, row
-    if best is None or best[0] > _ALIKE * len(key):
-        return None
-    image = prompt.images[best[1]]
-    return next(pages.read(image.start, image.stop, [best[2]]))
+    def __init__(self, reader: LocalReader, inputs: ModelInputs) -> None:
+        model = reader.model
+        if reader.encoder.name != "optimem-nano":
+            raise InputError(f"{reader.encoder.name} finds no lines: optimem-nano does")
+        [prompt] = inputs.rows
+        ids = torch.tensor([prompt.ids], device=model.device)
+        spliced = model.get_input_embeddings()(ids).detach().clone()  # (1, length, 640)
+        for image in prompt.images:
+            places = torch.arange(image.start, image.stop, device=model.device)
+            places = places[ids[0, places] == model.config.image_token_id]
+            spliced[0, places] = image.tokens[0].to(spliced)
+        self._images = prompt.images
+        self._pages = Pages(model, reader.tokenizer, spliced)
+        self._columns = 0
+        self._begins: list[str] = []  # of each row of each page
+
+    def find(self, key: str) -> str | None:
+        """The row that begins with a key, to its end; None if none begins nearly so.
+
+        Raises:
+            InputError: there is no key.
+        """
+        from rapidfuzz.distance import Levenshtein
+
+        if not key.strip():
+            raise InputError("name the words that the line begins with")
+        columns = min(int(load_atlas().widths(points(key)).sum()), COLUMNS)
+        if columns > self._columns:
+            self._columns = max(columns, _BEGINNING)
+            self._begins = [
+                row
+                for image in self._images
+                for row in self._pages.read(image.start, image.stop, range(ROWS), self._columns)
+            ]
+        wrong = [Levenshtein.distance(begin[: len(key)], key) for begin in self._begins]
+        if not wrong or min(wrong) > _ALIKE * len(key):
+            return None
+        page, row = divmod(wrong.index(min(wrong)), ROWS)
+        image = self._images[page]
+        return next(self._pages.read(image.start, image.stop, [row]))
+
+
+def find_line(reader: LocalReader, inputs: ModelInputs, key: str) -> str | None:
+    """See `LineFinder.find`; for several keys of one context keep a `LineFinder`."""
+    return LineFinder(reader, inputs).find(key)
