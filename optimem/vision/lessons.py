@@ -192,16 +192,16 @@ class CharacterLesson:
         count, alphabet = self._share, self._drawer.alphabet
         device, narrow = self._grids.device, len(alphabet.narrow)
         real = self._grids[torch.randint(len(self._grids), (count,), device=device)].long()
-        begins = self._wide[torch.randint(len(self._wide), (2 * count, 1), device=device)]
-        made = torch.cat(
-            [
-                torch.randint(min(_ASCII, narrow), (count // 2, 2), device=device),
-                torch.randint(narrow, (count // 2, 2), device=device),
-                torch.cat([begins, begins + len(alphabet.wide)], 1),
-            ]
-        )
-        papers = torch.randint(len(PAPERS), (len(made), 1), device=device)
-        return torch.cat([real, made * len(PAPERS) + papers])
+        made = [
+            torch.randint(min(_ASCII, narrow), (count // 2, 2), device=device),
+            torch.randint(narrow, (count // 2, 2), device=device),
+        ]
+        if len(self._wide):
+            begins = self._wide[torch.randint(len(self._wide), (2 * count, 1), device=device)]
+            made.append(torch.cat([begins, begins + len(alphabet.wide)], 1))
+        glyphs = torch.cat(made)
+        papers = torch.randint(len(PAPERS), (len(glyphs), 1), device=device)
+        return torch.cat([real, glyphs * len(PAPERS) + papers])
 
 
 def _near(codes: Tensor) -> Tensor:
