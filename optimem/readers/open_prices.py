@@ -20,13 +20,14 @@ def smart_resize(
     most: int,
     markers: int = 2,
     breaks: bool = False,
+    grows: bool = False,
 ) -> ImageCost:
     """Qwen-VL and its relatives: sides rounded to patches, area kept within two limits.
 
     Source: `smart_resize` in transformers, read for Qwen2-VL and Qwen2.5-VL (patch 28, 56^2
-    to 28^2 * 16384 px), Qwen3-VL (32, 65536 px to 32^2 * 16384), GLM-4.1V to 4.6V (28, 112^2
-    to 28^2 * 7500), PaddleOCR-VL (28, 384^2 to 1536^2), HunyuanVL (32, 512^2 to 2048^2, with
-    breaks). Those models reject a side ratio above 200.
+    to 28^2 * 16384 px), Qwen3-VL (32, 65536 px to 32^2 * 16384), GLM-4.1V to 4.6V (28, 112 * 56
+    to 28^2 * 7500, grows: its limits are of two frames), PaddleOCR-VL (28, 384^2 to 1536^2),
+    HunyuanVL (32, 512^2 to 2048^2, with breaks). Those models reject a side ratio above 200.
 
     Args:
         patch: px along a merged patch.
@@ -34,7 +35,11 @@ def smart_resize(
         most: most px of the area.
         markers: tokens around the image.
         breaks: whether each row ends with a token of its own.
+        grows: whether an image thinner than a patch is enlarged first.
     """
+    if grows and min(width, height) < patch:
+        scale = patch / min(width, height)
+        width, height = int(width * scale), int(height * scale)
     wide, high = round(width / patch) * patch, round(height / patch) * patch
     if wide * high > most:
         scale = sqrt(width * height / most)
