@@ -286,7 +286,9 @@ class ContextBuilder:
         self._style = style
         self._visions: dict[VisionReader, VisionSession] = {}
         self._situations = Situations(store, scope, ledger, policy)
-        self._standing: tuple[tuple[Profile, Plan, int], tuple[Segment, ...]] | None = None
+        self._standing: (
+            tuple[tuple[Profile, Plan, int], tuple[tuple[Segment, ...], int | None]] | None
+        ) = None
         self._grouped: tuple[Profile, Plan, Sequence[Group]] | None = None
 
     def clear(self) -> None:
@@ -496,12 +498,11 @@ class ContextBuilder:
             yield Segment("turn", tokens, turn=entry.turn)
 
     def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
-        shown = self._shown_segments(profile, plan)
+        shown, turns = self._shown_segments(profile, plan)
         if any(tier.is_mode for tier in set(plan.tiers)):
             yield self._note(profile, _LEGEND)
         if any(segment.kind == "sheet" for segment in shown):
             yield self._note(profile, _SHEETS)
-        turns = self._forgotten(plan)
         if turns is not None:
             note = self._note(profile, _FORGOTTEN.format(turns=turns))
             # Counted for the largest number that it may come to say.
@@ -509,11 +510,15 @@ class ContextBuilder:
             yield Segment("note", self._note(profile, most).tokens, note.text)
         yield from shown
 
-    def _shown_segments(self, profile: Profile, plan: Plan) -> Sequence[Segment]:
-        """Pages with what stands beside them: the same ones until the plan changes."""
+    def _shown_segments(self, profile: Profile, plan: Plan) -> tuple[Sequence[Segment], int | None]:
+        """Pages with what stands beside them, and how many turns are forgotten.
+
+        The same ones until the plan changes.
+        """
         wanted = (profile, plan, self._ledger.generation)
         if self._standing is None or self._standing[0] != wanted:
-            self._standing = wanted, tuple(self._laid_out(profile, plan))
+            shown = tuple(self._laid_out(profile, plan))
+            self._standing = wanted, (shown, self._forgotten(plan))
         return self._standing[1]
 
     def _laid_out(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
