@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from optimem.terms import terms
 from optimem.testing.exchange import Asked, Block, Call, Reading, Reply, Tool
@@ -154,19 +155,21 @@ def _look_up(
 
 def _passages(asked: Asked, readings: Sequence[Reading], question: str) -> Iterator[_Passage]:
     for reading in readings:
-        yield from _windows(reading.text, reading)
+        # A page's rows are one text: its own line ends are marks on it.
+        for words, counts in _windows(reading.text.replace("\\\n", "").replace("\n", " ")):
+            yield _Passage(words, counts, reading)
     for block in asked.blocks:
         if block.kind != "image" and block.role != "tools" and block.text != question:
-            yield from _windows(block.text, None)
+            for words, counts in _windows(block.text):
+                yield _Passage(words, counts, None)
 
 
-def _windows(text: str, reading: Reading | None) -> Iterator[_Passage]:
-    if reading is not None:  # a page's rows are one text: its own line ends are marks on it
-        text = text.replace("\\\n", "").replace("\n", " ")
-    sentences = [s.strip() for s in _SENTENCE.split(text) if s.strip()]
-    for start in range(0, len(sentences), 2):
-        words = " ".join(sentences[start : start + _PASSAGE])
-        yield _Passage(words, Counter(terms(words)), reading)
+@lru_cache(maxsize=1 << 10)  # the same pages come with each request
+def _windows(text: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    """Each few sentences of a text, with how often each term occurs in them."""
+    sentences = [sentence.strip() for sentence in _SENTENCE.split(text) if sentence.strip()]
+    windows = (" ".join(sentences[at : at + _PASSAGE]) for at in range(0, len(sentences), 2))
+    return tuple((words, Counter(terms(words))) for words in windows)
 
 
 def _mended(passage: _Passage) -> str:
