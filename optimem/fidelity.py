@@ -76,7 +76,7 @@ def measure(
     """
     shown = list(pages)
     return {
-        tier: _summed([_compared(page, reader.read(page, tier, style=style)) for page in shown])
+        tier: _summed([compared(page, reader.read(page, tier, style=style)) for page in shown])
         for tier in tiers
     }
 
@@ -106,7 +106,8 @@ def _key(reader: str) -> str:
     return f"fidelity/{reader}"
 
 
-def _compared(page: Page, read: str) -> Fidelity:
+def compared(page: Page, read: str) -> Fidelity:
+    """How well what was read on a page says what was drawn; line ends are blanks."""
     try:
         from rapidfuzz.distance import Levenshtein
     except ImportError:

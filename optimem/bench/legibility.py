@@ -33,25 +33,24 @@ The ceiling is 0 %: a reader that errs nowhere.
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from optimem.bench.corpus import KINDS, pages_of, turns_of
 from optimem.bench.report import Check, print_report
+from optimem.fidelity import compared
 from optimem.modes import COLUMNS, Tier
 from optimem.renderers.atlas import Pixels
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import page_pixels
-from optimem.values import Page
+from optimem.testing import tesseract
+from optimem.values import SPLIT, Page
 
 try:
     from rapidfuzz.distance import Levenshtein
@@ -86,12 +85,11 @@ RULES = {
     "characters beyond the alphabet, with one that was read in place of each, and blanks "
     "read beside punctuation where none was drawn",
     "raw": "all edits per 100 characters drawn; line ends and runs of blanks are one blank",
+    "exact": "percent of the page's exact strings that stand in what was read",
     "alphabet": "".join(sorted(ALPHABET)),
 }
 """How `rate` and `raw` are counted, for whoever reads the JSON alone."""
 
-_PADDING = 16  # px of white around a page: engines lose letters at an image's edge
-_SMALL_EM = 11  # px; below, Tesseract needs a larger copy
 _SAMPLED = 8  # RapidOCR reads each eighth row
 _CROP = 43  # cells of one crop for RapidOCR, whose input is 320 px wide at 48 px high
 
@@ -104,11 +102,14 @@ class Reading:
         rate: character error rate.
         raw: the same with every blank and every character, whatever the engine can answer.
         characters: how many characters `rate` is of.
+        exact: the exact strings on the page that were read as they stand; None where whole
+            rows were not read.
     """
 
     rate: float
     raw: float
     characters: int
+    exact: float | None = None
 
 
 def main() -> None:
@@ -144,19 +145,10 @@ def main() -> None:
 
 def read_by_tesseract(page: Page, tier: Tier, style: PageStyle | None = None) -> Reading:
     """Draw a page in a mode and read it with Tesseract."""
-    image = Image.fromarray(np.pad(page_pixels(page, tier, style), _PADDING, constant_values=255))
-    factor = 3 if tier.cell[0] / 0.6 < _SMALL_EM else 2
-    enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
-    data = io.BytesIO()
-    enlarged.save(data, "PNG", compress_level=1)
-    done = subprocess.run(
-        ["tesseract", "stdin", "stdout", "--psm", "6", "-l", "eng"],
-        input=data.getvalue(),
-        capture_output=True,
-        check=True,
-        env=os.environ | {"OMP_THREAD_LIMIT": "1"},
-    )
-    return compare(" ".join(page.rows), done.stdout.decode(), ALPHABET)
+    text = tesseract(page_pixels(page, tier, style), tier.cell[0])
+    reading = compare(" ".join(page.rows), text, ALPHABET)
+    kept = compared(page, text.replace(SPLIT + "\n", "")).exact
+    return replace(reading, exact=round(100 * kept, 1))
 
 
 def rapidocr() -> Callable[..., Reading] | None:
@@ -231,10 +223,10 @@ def _table(
     tiers: Sequence[Tier],
     style: PageStyle | None = None,
     workers: int = 2,
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> dict[str, dict[str, dict[str, float | None]]]:
     """Read every page in every mode, and print a row for each mode."""
     print(f"\n{title:22}" + "".join(f"{kind:>10}" for kind in pages), flush=True)
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    table: dict[str, dict[str, dict[str, float | None]]] = {}
     with ThreadPoolExecutor(workers) as pool:
         jobs = {
             tier: {kind: pool.submit(read, page, tier, style) for kind, page in pages.items()}
@@ -245,7 +237,7 @@ def _table(
             rates = "".join(f"{reading.rate:10.2f}" for reading in readings.values())
             print(f"{tier.label:22}{rates}", flush=True)
             table[tier.label] = {
-                kind: {"rate": r.rate, "raw": r.raw, "characters": r.characters}
+                kind: {"rate": r.rate, "raw": r.raw, "exact": r.exact, "characters": r.characters}
                 for kind, r in readings.items()
             }
     return table

@@ -65,7 +65,7 @@ def reader_names() -> list[str]:
 @cache
 def _find(name: str, file: table.Stamp | None, seen: tuple[str, ...] = ()) -> Profile:
     own = table.own_rows(file)
-    if name in own:
+    if name in own and seen[-1:] != (name,):  # one that is like itself is like the table's
         if name in seen:
             raise InputError(f"the readers {' and '.join(seen)} are each said to be like the other")
         like = _find(own[name]["like"], file, (*seen, name))

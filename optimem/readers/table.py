@@ -27,7 +27,7 @@ Stamp = tuple[str, int]
 
 _OWN = {
     *("like", "window", "text_factor", "input", "cached", "write", "output", "cliff", "cache"),
-    *("limits", "modes", "fidelity", "image_factor", "format", "note"),
+    *("limits", "modes", "fidelity", "image_factor", "format", "note", "measured"),
 }
 
 
