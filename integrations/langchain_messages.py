@@ -75,7 +75,7 @@ def _block(segment: Segment, context: Context) -> dict[Any, Any]:
     media_type, data = context.image(segment)
     encoded = base64.b64encode(data).decode()
     reader = context.reader
-    detail = segment.sheet.level if segment.sheet else reader.modes.get(segment.tier)
+    detail = reader.detail(segment)
     if detail is not None and reader.provider == "openai":  # a standard block would lose it
         url = f"data:{media_type};base64,{encoded}"
         return {"type": "image_url", "image_url": {"url": url, "detail": detail}}

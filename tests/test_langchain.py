@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import ScriptedModel, build, call, check_pairs, images, look_up
 from langchain.agents.middleware import (
     AgentMiddleware,
     ClearToolUsesEdit,
@@ -20,6 +19,7 @@ from langchain.agents.middleware import (
 from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from scripted_agents import ScriptedModel, build, call, check_pairs, images, look_up
 
 from optimem import Memory
 from optimem.errors import InputError

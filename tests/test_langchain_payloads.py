@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import pytest
-from agents import ScriptedModel, build, call, check_pairs, images, look_up
 from langchain_anthropic import ChatAnthropic
 from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 from langchain_core.messages import AIMessage, BaseMessage
@@ -16,6 +15,7 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
+from scripted_agents import ScriptedModel, build, call, check_pairs, images, look_up
 
 from optimem.integrations.langchain import OptiMemMiddleware
 from optimem.integrations.langchain_messages import without_reasoning

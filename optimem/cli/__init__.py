@@ -8,7 +8,7 @@ from typing import cast
 
 import typer
 
-from optimem.cli import calibrate, demo, machine, session, transfer, worker
+from optimem.cli import calibrate, demo, machine, mcp, session, transfer, worker
 from optimem.cli.terminal import print_json, printable
 from optimem.errors import OptiMemError
 
@@ -45,6 +45,7 @@ app.command("export")(transfer.export_)
 app.command("import")(transfer.import_)
 app.command()(transfer.rekey)
 app.command()(worker.worker)
+app.command()(mcp.mcp)
 app.command()(machine.readers)
 app.command()(calibrate.calibrate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
