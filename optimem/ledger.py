@@ -72,6 +72,7 @@ class Ledger:
         self._builder: PageBuilder | None = None
         self._spent: dict[Profile, list[int]] = {}  # by reader: tokens in front of each position
         self._rests: dict[tuple[int, int], str] = {}  # by pages and frontier
+        self._flows: dict[int, str] = {}  # by position: turns behind the sealed pages, flowed
         self._costs: dict[Profile, list[Mapping[Tier, int]]] = {}  # by reader: of each page
         self._times = Column(np.float64)
         self._columns: dict[tuple[str, Profile | None], Column] = {}
@@ -264,11 +265,14 @@ class Ledger:
 
     def _flowed(self, pages: int, frontier: int) -> str:
         position, offset = self._resume(pages)
-        pieces = []
-        for entry in self._store.entries(self._scope, position, frontier):
-            text = flow_turn(entry, self._style.flow).text
-            pieces.append(text[offset:] if entry.position == position else text)
-        return "".join(pieces)
+        wanted = range(position, frontier)
+        missing = next((place for place in wanted if place not in self._flows), frontier)
+        for entry in self._store.entries(self._scope, missing, frontier):
+            self._flows[entry.position] = flow_turn(entry, self._style.flow).text
+        for place in [place for place in self._flows if place < position]:
+            del self._flows[place]  # they stand on pages now
+        pieces = [self._flows.get(place, "") for place in wanted]  # forgotten ones are gone
+        return "".join([pieces[0][offset:], *pieces[1:]]) if pieces else ""
 
     def _faded(self, profile: Profile, page: PageFacts, tier: Tier) -> int:
         sizes = (faded_size(self.image(mark), tier) for mark in page.marks)

@@ -276,7 +276,8 @@ def test_the_readmes_blocks_of_readers_run_as_they_stand(
         for client in set(clients) - {None}:
             client.close()
         assert [exchange.status for exchange in server.exchanges] == [200] * 5
-        assert "6390" in server.exchanges[1].reply.text  # read off the request's text
+        answered = server.exchanges[1].reply
+        assert answered is not None and "6390" in answered.text  # read off the request's text
     memory: Memory = scope["memory"]
     assert {turn.dialect for turn in memory.turns()} == {"openai", "responses", "gemini"}
     assert scope["context"].reader.name == "vllm:mine"

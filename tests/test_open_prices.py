@@ -92,7 +92,7 @@ def test_hunyuan() -> None:
 
     def theirs(width: int, height: int) -> int:
         high, wide = asked.get_number_of_image_patches(height, width)
-        return high // asked.merge_size * (wide // asked.merge_size + 1) + 2
+        return int(high // asked.merge_size * (wide // asked.merge_size + 1) + 2)
 
     def rule(width: int, height: int) -> int:
         limits = {"patch": patch, "least": 512**2, "most": 2048**2}

@@ -43,21 +43,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'bench.db'}"
         with Memory.open(url) as memory:
-            turns = session(wanted.turns)
-            while batch := list(islice(turns, _BATCH)):
-                memory.extend(batch)
+            turns = session()
+            for start in range(0, wanted.turns, _BATCH):
+                memory.extend(islice(turns, min(_BATCH, wanted.turns - start)))
             for reader, budget in _READERS:
-                results[reader] = _measure(memory, reader, budget, wanted.rounds)
+                results[reader] = _measure(memory, turns, reader, budget, wanted.rounds)
     worst = max(row["processor_ms"] for row in results.values())
     checks = [Check("a context and its request after an append", worst, "<=", 5, "ms p50")]
     print_report("context", {"turns": wanted.turns, "readers": results}, checks)
 
 
-def session(turns: int) -> Iterator[dict[str, Json]]:
+def session() -> Iterator[dict[str, Json]]:
     """The packaged session over and over, its calls with ids of their own each time."""
     said = [(turn, dump_json(dict(turn.message))) for turn in packaged_session()]
-    rounds = ((number, turn, text) for number in count() for turn, text in said)
-    for number, turn, text in islice(rounds, turns):
+    for number, (turn, text) in ((number, each) for number in count() for each in said):
         for call in turn.calls + turn.answers:
             text = text.replace(call, f"{call}-{number}")
         message: dict[str, Json] = json.loads(text)
@@ -65,24 +64,27 @@ def session(turns: int) -> Iterator[dict[str, Json]]:
         yield message
 
 
-def _measure(memory: Memory, reader: str, budget: int, rounds: int) -> dict[str, Any]:
-    wall, processor, ceiling = [], [], []
-    for number in range(rounds):
-        memory.append({"role": "user", "content": f"note {number}: it listens on port 6390."})
+def _measure(
+    memory: Memory, turns: Iterator[dict[str, Json]], reader: str, budget: int, rounds: int
+) -> dict[str, Any]:
+    wall, processor = [], []
+    for _ in range(rounds):
+        memory.append(next(turns))
         memory.context(reader, budget).request()  # what an epoch draws
-        memory.append({"role": "assistant", "content": f"noted {number}."})
+        memory.append(next(turns))
         begun, spent = time.perf_counter(), time.thread_time()
         context = memory.context(reader, budget)
         request = context.request()
         processor.append(time.thread_time() - spent)
         wall.append(time.perf_counter() - begun)
-        ceiling.append(_seconds(lambda sent=request: json.dumps(sent, default=len)))  # type: ignore[misc]
+    ceiling = [_seconds(lambda: json.dumps(request, default=len)) for _ in range(9)]
     images = sum(segment.is_image for segment in context.segments)
     row = {
         "budget": budget,
         "tokens": context.tokens,
         "pages": len(context.plan.tiers),
         "images": images,
+        "text_turns": sum(segment.kind == "turn" for segment in context.segments),
         "wall_ms": _middle(wall),
         "processor_ms": _middle(processor),
         "json_ms": _middle(ceiling),
