@@ -147,10 +147,10 @@ class Situations:
         kept = {(each.start, each.stop): each.reason for each in past.kept}
         found = {**dict.fromkeys(kept), **self._notable(past)}
         for start, stop in sorted(found):
-            last = int(np.searchsorted(stops, stop))
-            if last == len(stops) or start < ledger.head:
-                continue  # part of it is on no page yet
             first = bisect_left(ledger.pages, start, key=lambda page: page.last)
+            if first == len(stops) or start < ledger.head:
+                continue  # it is on no page yet
+            last = min(int(np.searchsorted(stops, stop)), len(stops) - 1)
             tokens = self.cost(profile, start, stop)
             heard = found[start, stop]
             if heard is None:
@@ -167,7 +167,7 @@ class Situations:
         ledger = self._ledger
         stops = ledger.stops()
         shown = int(stops[past.gone - 1]) if past.gone else 0
-        end = int(stops[-1]) if len(stops) else 0
+        end = ledger.pages[-1].last + 1 if ledger.pages else 0
         found: dict[tuple[int, int], tuple[float, Listener, int]] = {}
         for listener in self._listeners:
             for position in listener.notable:

@@ -50,7 +50,7 @@ class TokenBudget:
         Raises:
             BudgetError: no plan fits; names the smallest budget that would do.
         """
-        budget = situation.budget
+        budget, plan = situation.budget, situation.regular(plan)
         if budget is None:
             return plan
         if situation.tokens(plan) > budget:

@@ -206,7 +206,7 @@ class Remark(NamedTuple):
         start: position of its first turn.
         stop: position behind its last turn.
         first: number of the page on which it begins.
-        last: number of the sealed page on which it ends.
+        last: number of the sealed page on which it ends, of the last one if it runs on.
         tokens: what it costs beside that page.
         worth: from 0 to 1, by those who heard it; infinite for what is pinned.
         reason: why it is worth that.

@@ -114,6 +114,16 @@ class Situation:
         index = int(np.searchsorted(self.ends.starts, plan.frontier, side="right"))
         return self.ends[max(index - 1, 0)]
 
+    def regular(self, plan: Plan) -> Plan:
+        """The plan where text begins at a page's end again, if it was made for an overflow.
+
+        What overflowed then comes back as text, as far as it is on no sealed page.
+        """
+        if not plan.overflow:
+            return plan
+        place = int(np.searchsorted(self.ends.starts, plan.frontier, side="right")) - 1
+        return self.move(plan, self.ends[max(place, 0)])
+
     def tokens(self, plan: Plan, text: int | None = None) -> int:
         """What a context by this plan costs; `text` overrides the cost behind its frontier."""
         tiers = codes(plan)[: len(self.table)]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from optimem.modes import MODES, Tier
-from optimem.policies.candidates import ABSENT, Frontier, Whole
+from optimem.policies.candidates import ABSENT, Codes, Frontier, Whole
 from optimem.policies.draft import Draft
 from optimem.policies.policy import Situation, codes
 from optimem.policies.solver import Cached, Floats, Solution, solve
@@ -25,6 +25,7 @@ CHARACTERS: Mapping[Tier, float] = {
 JSON and random ids (`optimem bench legibility`, docs/bench/legibility.json, docs/LOG.md). A
 stand-in for readers whose own shares nobody has measured: see `Memory.fidelity`."""
 
+_NEW = 255  # no tier
 _WORD = 6  # characters, the blank behind it included: a word is read when all of them are
 
 
@@ -66,24 +67,39 @@ class BestValue:
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """The plan of most value that fits; unchanged where nothing has to."""
-        if situation.budget is None or situation.tokens(plan) <= situation.budget * self.low:
-            return plan
+        budget, regular = situation.budget, situation.regular(plan)
+        if budget is None or situation.tokens(regular) <= budget * self.low:
+            return regular
         end = self._end(situation, plan)
         moved = situation.move(plan, end)
+        before = codes(plan)[: len(moved.tiers)]
         notes = situation.fixed + situation.legend + situation.marker + end.tokens
-        room = int(situation.budget * self.low) - notes - situation.kept_tokens(moved)
-        solution = self._solve(situation, plan, moved, room)
+        notes += situation.kept_tokens(moved)
+        solution = self._solve(situation, moved, before, int(budget * self.low) - notes)
         if solution is None:
-            room += int(situation.budget) - int(situation.budget * self.low)
-            solution = self._solve(situation, plan, moved, room)
+            solution = self._solve(situation, moved, before, budget - notes)
         if solution is None:
             return moved
         said = self._said(situation)
         draft = Draft(moved)
-        draft.tiers = np.full(len(draft.tiers), 255, np.uint8)
-        draft.tiers[: len(plan.tiers)] = codes(plan)
+        draft.tiers = np.full(len(draft.tiers), _NEW, np.uint8)
+        draft.tiers[: len(before)] = before
         draft.set_each(solution.tiers, said, solution.tiers.astype(np.int64))
-        return self._retreat(situation, plan, draft.plan())
+        return self._retreat(situation, regular, draft.plan())
+
+    def shares(self, situation: Situation) -> Floats:
+        """(tiers,): the share of words that the reader reads in each tier.
+
+        What was not measured is taken for no better than the next coarser mode that was.
+        """
+        characters = situation.fidelity or CHARACTERS
+        found = np.zeros(len(Tier))
+        found[Tier.TEXT] = 1.0
+        below = 0.0
+        for mode in reversed(MODES):
+            below = characters.get(mode, below)
+            found[mode] = max(below, 0.0) ** _WORD
+        return found
 
     def _end(self, situation: Situation, plan: Plan) -> Frontier:
         """The last place at which text may begin."""
@@ -91,12 +107,13 @@ class BestValue:
         place = int(np.searchsorted(situation.ends.starts, start, side="right")) - 1
         return situation.ends[max(place, 0)]
 
-    def _solve(self, situation: Situation, plan: Plan, moved: Plan, room: int) -> Solution | None:
-        count = len(moved.tiers)
-        costs = situation.table.costs[:count].copy()
-        sharper = np.arange(len(Tier)) < codes(plan)[:count, None]
+    def _solve(
+        self, situation: Situation, moved: Plan, before: Codes, room: int
+    ) -> Solution | None:
+        costs = situation.table.costs[: len(moved.tiers)].copy()
+        sharper = np.arange(len(Tier)) < before[:, None]
         costs[: len(sharper)][sharper] = ABSENT
-        values = self._needs(situation, moved)[:, None] * _fidelity(situation.fidelity)
+        values = self._needs(situation, moved)[:, None] * self.shares(situation)
         return solve(values, costs, room, self._cached(situation, moved, values, costs, room))
 
     def _needs(self, situation: Situation, plan: Plan) -> Floats:
@@ -143,23 +160,8 @@ class BestValue:
 
     def _said(self, situation: Situation) -> list[str]:
         use = f"the best use of {situation.budget:,} tokens"
-        shares = _fidelity(situation.fidelity)
+        shares = self.shares(situation)
         said = [f"of which {shares[tier]:.0%} of the words are read: {use}" for tier in Tier]
         said[Tier.TEXT] = f"as it is worth its tokens: {use}"
         said[Tier.FORGOTTEN] = f"as others are worth more: {use}"
         return said
-
-
-def _fidelity(measured: Mapping[Tier, float]) -> Floats:
-    """(tiers,): the share of words that are read in each tier.
-
-    What was not measured is taken for no better than the next coarser mode that was.
-    """
-    characters = measured or CHARACTERS
-    shares = np.zeros(len(Tier))
-    shares[Tier.TEXT] = 1.0
-    below = 0.0
-    for mode in reversed(MODES):
-        below = characters.get(mode, below)
-        shares[mode] = max(below, 0.0) ** _WORD
-    return shares

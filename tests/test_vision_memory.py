@@ -18,7 +18,7 @@ from torch import Tensor
 from optimem import Memory, Tier
 from optimem.errors import BudgetError, InputError, ReaderError
 from optimem.messages import parse
-from optimem.policies import Epochs, Situation
+from optimem.policies import AgeDecay, Epochs, Pinned, Salience, Situation, TokenBudget
 from optimem.renderers.layout import PageStyle
 from optimem.stores import open_store
 from optimem.values import Plan, Scope
@@ -507,3 +507,15 @@ def test_epochs_keep_the_prefix_between_them(reader: LocalReader) -> None:
         encoded = reader.work["encoded"]
         pages = len(memory.pages())
         assert encoded <= pages * 3
+
+
+def test_turns_kept_as_text_are_counted_to_the_position(reader: LocalReader) -> None:
+    ladder = AgeDecay(ladder=((Tier.BASE, 4), (Tier.TINY, 12)))
+    steps = (ladder, Pinned(["t2", "t8", "t9"]), Salience(), TokenBudget())
+    with Memory.open("memory://", policy=Epochs(steps)) as memory:
+        fill(memory, 0, 60)
+        context = memory.context(reader=reader, budget=8000)
+        kinds = Counter(segment.kind for segment in context.segments)
+        assert kinds["kept"] >= 3 and kinds["page"] > 1
+        inputs = context.model_inputs()
+        assert inputs["input_ids"].shape[1] == context.tokens <= 8000

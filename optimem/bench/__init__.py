@@ -9,6 +9,7 @@ BENCHES = {
     "codec": "how much of a page optimem-nano reads from its vision tokens, by mode",
     "context": "how long a context and its request take after an append, by reader",
     "encode": "how fast pages become vision tokens, beside the machine's matrix products",
+    "fading": "what each policy does with the packaged session, drawn; the solver's time and gap",
     "legibility": "how well OCR engines read pages back, by mode and kind of text",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",
     "render": "how fast text becomes pixels and PNGs, beside Pillow, reportlab and omniglyph",
