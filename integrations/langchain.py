@@ -15,6 +15,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from operator import is_
 from typing import Any
 
 from optimem.context import Context
@@ -38,7 +40,7 @@ except ImportError:
     raise MissingExtraError("Middleware for LangChain", "langchain") from None
 
 from optimem.integrations.langchain_messages import (
-    message_ids,
+    message_id,
     model_reader,
     pages_message,
     token_counter,
@@ -188,9 +190,11 @@ class OptiMemMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         with thread.lock:
             forgotten = thread.follow(request.state["messages"])
             context = self._context(thread.memory, request)
-            messages = [m for m in request.messages if m.id not in forgotten]
             if context is None or not any(segment.turn is None for segment in context.segments):
-                return request.override(messages=messages) if forgotten else request
+                if not forgotten:
+                    return request
+                messages = [m for m in request.messages if m.id not in forgotten]
+                return request.override(messages=messages)
             cache = request.model_settings.get("cache_control")
             made_of = (context.reader, cache, [s for s in context.segments if s.turn is None])
             if thread.pages is None or thread.pages[0] != made_of:
@@ -299,18 +303,22 @@ def _with_pages(
 
     What other middleware has changed or put in stays so.
     """
+    state, own = request.state["messages"], request.messages
+    if not forgotten and len(own) == len(state) and all(map(is_, own, state)):
+        live = own[len(own) - sum(segment.kind == "turn" for segment in context.segments) :]
+        return [*takewhile(_is_system, own), pages, *thread.live(live, context)]
     shown = {segment.turn.id for segment in context.segments if segment.turn is not None}
-    state = request.state["messages"]
-    covered = set(message_ids(state)) - shown - forgotten
-    kept: list[BaseMessage] = []
-    place: int | None = None
-    for message in request.messages:
-        if message.id in covered:
-            place = len(kept) if place is None else place
-        elif message.id not in forgotten:
-            kept.append(message)
-    place = place or 0
-    return [*kept[:place], pages, *thread.live(kept[place:], context)]
+    covered = {message_id(m, n) for n, m in enumerate(state)} - shown - forgotten
+    place = sum(1 for _ in takewhile(_is_system, own))
+    place = next((n for n, message in enumerate(own) if message.id in covered), place)
+    left_out = covered | forgotten
+    live = [message for message in own[place:] if message.id not in left_out]
+    front = [message for message in own[:place] if message.id not in left_out]
+    return [*front, pages, *thread.live(live, context)]
+
+
+def _is_system(message: BaseMessage) -> bool:
+    return message.type == "system"
 
 
 def _refuses(response: Result) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from optimem.context import Context
@@ -120,12 +120,9 @@ def _unbound(block: Json) -> Json:
     return {key: value for key, value in block.items() if key != "id"}
 
 
-def message_ids(messages: Sequence[BaseMessage]) -> list[str]:
-    """The ids that messages have as turns: their own, or by content and place."""
-    return [
-        message.id or message_digest(message.model_dump(), index)
-        for index, message in enumerate(messages)
-    ]
+def message_id(message: BaseMessage, index: int) -> str:
+    """The id that a message has as a turn: its own, or one by content and place."""
+    return message.id or message_digest(message.model_dump(), index)
 
 
 def token_counter(reader: str | Profile) -> Callable[[Iterable[Any]], int]:

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from optimem.context import Context
 from optimem.errors import MissingExtraError
-from optimem.integrations.langchain_messages import message_ids, without_reasoning
+from optimem.integrations.langchain_messages import message_id, without_reasoning
 from optimem.memory import Memory
 from optimem.messages import parse
 from optimem.values import Turn, dump_json
@@ -37,17 +37,21 @@ class _Known:
     message: BaseMessage | None = None
     forgotten: bool = False
 
-    def is_(self, message: BaseMessage, id: str) -> bool:
-        """Whether the log has this message here."""
-        if self.message is message:
+    def is_(self, message: BaseMessage, index: int) -> bool:
+        """Whether the log has this message, the graph's at an index, here."""
+        known = self.message
+        if known is message:
             return True
-        same = self.id == id and (
-            self.message == message
-            if self.message is not None
-            else self.digest == _digest(parse(message, id=id))
+        # As pydantic compares them, in a tenth of its time; else as they are stored, for lists
+        # where there were tuples, and the like.
+        same = known is not None and (
+            type(known) is type(message)
+            and known.__dict__ == message.__dict__
+            and known.__pydantic_extra__ == message.__pydantic_extra__
         )
-        if not same and self.message is not None and self.id == id:
-            same = self.digest == _digest(parse(message, id=id))  # lists for tuples, and the like
+        if not same:
+            id = message_id(message, index)
+            same = self.id == id and self.digest == _digest(parse(message, id=id))
         if same:
             self.message = message  # the next comparison is one of identity
         return same
@@ -76,14 +80,14 @@ class Thread:
         Returns the ids of messages that the graph has and the session was told to forget.
         """
         self._read()
-        ids = message_ids(messages)
-        kept, start, forgotten = self._common(messages, ids)
+        kept, start, forgotten = self._common(messages)
         if kept < len(self._log):
             self._take_back(kept)
             if any(isinstance(message, AIMessage) for message in messages[start:]):
                 self._bound_until = len(messages)
         if start < len(messages):
-            turns = [parse(m, id=id) for m, id in zip(messages[start:], ids[start:], strict=True)]
+            new = enumerate(messages[start:], start)
+            turns = [parse(message, id=message_id(message, index)) for index, message in new]
             self.memory.extend(turns)
             for turn, message in zip(turns, messages[start:], strict=True):
                 self._log.append(_Known(turn.id, _digest(turn), message))
@@ -96,8 +100,8 @@ class Thread:
         if prefix != self._prefix:
             self._prefix = prefix
             self._bound_until = len(self._log)
-        bound = {known.id for known in self._log[: self._bound_until]}
-        return [without_reasoning(m) if m.id in bound else m for m in messages]
+        free = {known.id for known in self._log[self._bound_until :]}
+        return [m if m.id in free else without_reasoning(m) for m in messages]
 
     def _read(self) -> None:
         """Know the log, also what others have changed."""
@@ -122,9 +126,7 @@ class Thread:
             turn = entry.turn
             self._log[entry.position] = _Known(turn.id, _digest(turn))
 
-    def _common(
-        self, messages: Sequence[BaseMessage], ids: Sequence[str]
-    ) -> tuple[int, int, set[str]]:
+    def _common(self, messages: Sequence[BaseMessage]) -> tuple[int, int, set[str]]:
         """How much of the log, and of the graph, is common; and what of it is forgotten.
 
         The graph may or may not still have what the log has forgotten.
@@ -136,15 +138,20 @@ class Thread:
             if known.forgotten:
                 gap.append(known)
                 continue
-            likely = range(at, min(at + len(gap) + 1, len(messages)))
-            found = next((n for n in likely if known.is_(messages[n], ids[n])), None)
-            if found is None:
+            found = at
+            while found < len(messages) and not known.is_(messages[found], found):
+                found += 1
+                if found > at + len(gap):
+                    return kept, at, forgotten
+            if found >= len(messages):
                 return kept, at, forgotten
-            forgotten.update(ids[at:found])
-            kept, at, gap = position + 1, found + 1, []
+            if gap:
+                forgotten.update(message_id(messages[n], n) for n in range(at, found))
+                gap = []
+            kept, at = position + 1, found + 1
         for known in gap:  # nothing behind them tells whether the graph has them still
-            if at < len(messages) and known.id == ids[at]:
-                forgotten.add(ids[at])
+            if at < len(messages) and known.id == message_id(messages[at], at):
+                forgotten.add(known.id)
                 at += 1
         return len(self._log), at, forgotten
 

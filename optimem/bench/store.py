@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results: dict[str, Any] = {"turns": turns}
     checks: list[Check] = []
     rankings: list[object] = []
-    with tempfile.TemporaryDirectory() as folder, _redis(Path(folder)) as redis_url:
+    with tempfile.TemporaryDirectory() as folder, running_redis(Path(folder)) as redis_url:
         homes = {
             "sqlite normal": f"sqlite:///{folder}/normal.db",
             "sqlite full": f"sqlite:///{folder}/full.db?synchronous=full",
@@ -227,7 +227,7 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _redis(folder: Path) -> Iterator[str | None]:
+def running_redis(folder: Path) -> Iterator[str | None]:
     """A server of our own, or None where none is installed."""
     program = shutil.which("redis-server")
     if program is None:
