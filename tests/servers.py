@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trustme
@@ -117,31 +118,32 @@ def with_tls(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def sentinel(folder: Path) -> Iterator[tuple[str, Server, Server]]:
+def sentinel(folder: Path, name: str = "set") -> Iterator[tuple[str, Server, Server]]:
     """A primary, its replica and three sentinels: the URL, the primary and a sentinel."""
     primary = Server(folder / "primary", ("--save", ""))
     follows = ("--save", "", "--replicaof", "127.0.0.1", str(primary.port))
     replica = Server(folder / "replica", follows)
-    watchers = [_watcher(folder / f"sentinel{number}", primary) for number in range(3)]
+    watchers = [_watcher(folder / f"sentinel{n}", primary, name) for n in range(3)]
     with running(primary, replica, *watchers):
         wait_until(lambda: "state=online" in primary.ask("INFO", "replication"), "the replica")
-        wait_until(lambda: all(map(_knows_all, watchers)), "the sentinels to find each other")
+        knows = partial(_knows_all, name=name)
+        wait_until(lambda: all(map(knows, watchers)), "the sentinels to find each other")
         hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
-        yield f"redis+sentinel://{hosts}/set/0", primary, watchers[0]
+        yield f"redis+sentinel://{hosts}/{name}/0", primary, watchers[0]
 
 
-def _watcher(folder: Path, primary: Server) -> Server:
+def _watcher(folder: Path, primary: Server, name: str) -> Server:
     folder.mkdir(parents=True)
     (folder / "sentinel.conf").write_text(
-        f"sentinel monitor set 127.0.0.1 {primary.port} 2\n"
-        "sentinel down-after-milliseconds set 1000\n"
-        "sentinel failover-timeout set 5000\n"
+        f"sentinel monitor {name} 127.0.0.1 {primary.port} 2\n"
+        f"sentinel down-after-milliseconds {name} 1000\n"
+        f"sentinel failover-timeout {name} 5000\n"
     )
     return Server(folder, ("--sentinel",), program=(PROGRAM, "sentinel.conf"))
 
 
-def _knows_all(watcher: Server) -> bool:
-    words = watcher.ask("SENTINEL", "MASTER", "set").split()
+def _knows_all(watcher: Server, name: str) -> bool:
+    words = watcher.ask("SENTINEL", "MASTER", name).split()
     facts = dict(zip(words[::2], words[1::2], strict=False))
     return facts.get("num-other-sentinels") == "2" and facts.get("num-slaves") == "1"
 

@@ -270,7 +270,7 @@ def test_it_measures_what_the_benchmark_does(
 def test_it_measures_what_the_benchmark_does_in_every_mode(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kinds = ("prose", "dialogue", "code", "json", "ids")
+    kinds = ("prose", "code", "ids")
     tiers = (Tier.BASE, Tier.SMALL, Tier.TINY)
     for tier, probe, accuracy, exact in compared_with_bench(
         kinds, tiers, environment, tmp_path / "log"

@@ -78,13 +78,15 @@ def answer(asked: Asked, pages: Pages) -> Reply:
         return Reply(results or NOTED)
     tool = None if heard else next((t for t in asked.tools if _SEARCH.search(t.name)), None)
     found, known = _look_up(question, asked, pages())
+    text = "\n".join(_mended(passage) for passage in found)
     read = any(passage.reading is not None for passage in found)
-    if tool is not None and (not known or (_EXACT.search(question) and read)):
+    unsure = read and not any(anchor in text for anchor in _anchors(found))
+    if tool is not None and (not known or (_EXACT.search(question) and unsure)):
         call = Call(tool.name, _arguments(tool, question))
         return Reply(calls=_with_ids([call], asked))
     if not known:
         return Reply(UNKNOWN)
-    return Reply("\n".join(_mended(passage) for passage in found))
+    return Reply(text)
 
 
 def _question(asked: Asked) -> str:
@@ -172,13 +174,16 @@ def _windows(text: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
     return tuple((words, Counter(terms(words))) for words in windows)
 
 
+def _anchors(passages: Iterable[_Passage]) -> set[str]:
+    """The exact strings beside the pages that passages stand on, plain words left out."""
+    readings = [passage.reading for passage in passages if passage.reading is not None]
+    return {a for reading in readings for a in reading.anchors if any(map(str.isdigit, a))}
+
+
 def _mended(passage: _Passage) -> str:
     """A passage with the exact strings beside its page in place of what was nearly read so."""
-    if passage.reading is None or not passage.reading.anchors:
-        return passage.text
-    words = passage.text.split(" ")
+    words, anchors = passage.text.split(" "), sorted(_anchors([passage]))
     for place, word in enumerate(words):
-        near = difflib.get_close_matches(word, passage.reading.anchors, 1, _LIKE)
-        if near and any(character.isdigit() for character in near[0]):
+        if near := difflib.get_close_matches(word, anchors, 1, _LIKE):
             words[place] = near[0]
     return " ".join(words)
