@@ -43,8 +43,10 @@ class AgeDecay:
     """Gives each page the tier of its age, and never a sharper one than it had.
 
     Figure 13 names the tiers and, for human memory, the times; it has no formula. The
-    default counts turns, since agents work in bursts: text for 8 turns, then each mode for
-    twice as long as the one before, gone after 2,048.
+    default counts turns, since agents work in bursts: text for 8 turns, the sharp modes each
+    for twice as long as the one before, Small from 64 turns on, Tiny from 2,048, gone after
+    4,096. Small lasts longest, since it is the coarsest mode in which most exact strings are
+    still read whole (`optimem bench policy`).
 
     Attributes:
         unit: what ages are counted in.
@@ -52,7 +54,14 @@ class AgeDecay:
     """
 
     unit: Unit = "turns"
-    ladder: Ladder = _doubling(8, 2048)
+    ladder: Ladder = (
+        (Tier.GUNDAM, 8),
+        (Tier.LARGE, 16),
+        (Tier.BASE, 32),
+        (Tier.SMALL, 64),
+        (Tier.TINY, 2048),
+        (Tier.FORGOTTEN, 4096),
+    )
 
     @classmethod
     def in_tokens(cls) -> AgeDecay:

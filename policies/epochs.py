@@ -16,6 +16,8 @@ from optimem.policies.decay import AgeDecay
 from optimem.policies.policy import Listener, Policy, Situation, listeners, rehearses
 from optimem.values import Plan, Rehearsed
 
+_TURNS_A_REQUEST = 2  # a model's own and what answers it
+
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
@@ -26,7 +28,8 @@ class Epochs:
         high: share of the budget that the kept plan may reach: the high-water mark.
         saving: share of the context's tokens that a fresh plan must save to be taken.
         horizon: further requests within which a fresh plan must have earned what it costs
-            to send its changed part anew past the reader's cache; None not to ask.
+            to send its changed part anew past the reader's cache; None for those of the
+            epoch so far, so that the more a change costs the rarer it is.
         cold: the saving that does once the session was idle for longer than the cache's
             life, so that the whole context is sent anew in any case.
         cliffs: stay below the length from which a reader bills the whole input at a higher
@@ -93,10 +96,12 @@ class Epochs:
             return tokens <= kept * (1 - self.cold)
         if tokens > kept * (1 - self.saving):
             return False
-        if cache is None or self.horizon is None:
+        if cache is None:
             return True
+        # An epoch's saving grows from nothing to what it is now: half of it on average.
+        horizon = self.horizon or (situation.turns - plan.made) / _TURNS_A_REQUEST / 2
         anew = tokens - situation.unchanged(plan, fresh)
-        return (cache.write - cache.read) * anew <= self.horizon * cache.read * (kept - tokens)
+        return (cache.write - cache.read) * anew <= horizon * cache.read * (kept - tokens)
 
     def _fresh(self, situation: Situation, past: Plan) -> Plan:
         plan = past

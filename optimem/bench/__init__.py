@@ -12,6 +12,7 @@ BENCHES = {
     "fading": "what each policy does with the packaged session, drawn; the solver's time and gap",
     "legibility": "how well OCR engines read pages back, by mode and kind of text",
     "middleware": "what OptiMemMiddleware adds to a model call, over Redis on loopback",
+    "policy": "what long sessions cost beside other systems, and what can still be read of them",
     "recall": "how often recall finds the turn that answers a question (needs a checkout)",
     "render": "how fast text becomes pixels and PNGs, beside Pillow, reportlab and omniglyph",
     "startup": "how long `import optimem` takes, beside the bare interpreter",
