@@ -35,9 +35,8 @@ OPENAI = find_reader("openai:gpt-6-astra")
 def rates(small: float = 0.5) -> Rates:
     """Rates by which every string and phrase is read at the same rate in each mode."""
     of_strings = [[round(1000 * small), 1000, 8000] for _ in range(len(LENGTHS) + 1)]
-    strings = {
-        mode.label: dict.fromkeys(("random", "digits", "words"), of_strings) for mode in MODES
-    }
+    families: dict[str, list[list[int]]] = dict.fromkeys(("random", "digits", "words"), of_strings)
+    strings = {mode.label: families for mode in MODES}
     phrases = {mode.label: {"latin": [[round(1000 * small), 1000]] * 12} for mode in MODES}
     return Rates("nobody", strings, phrases)
 
@@ -290,6 +289,7 @@ def test_the_report_has_every_row_and_every_check(
         "pxpipe's rule",
         "snapcompact's rule",
         "ours",
+        "ours, solved",
     }
     assert rows["1M"][bench.READERS[0]]["full text"]["evidence_percent"] == 100
     assert (tmp_path / "plot.svg").read_text("utf-8").startswith("<svg")

@@ -43,15 +43,18 @@ def situation(
 
 
 def test_the_default_ladder_follows_figure_13() -> None:
-    plan = AgeDecay().apply(situation(100, 201), Plan())
+    turns = 4201
+    plan = AgeDecay().apply(situation(2100, turns), Plan())
     names = [tier.label for tier in plan.tiers]
     assert names == sorted(names, key=lambda name: -Tier.parse(name))
-    ages = {tier: [201 - 2 * n - 2 for n, t in enumerate(plan.tiers) if t == tier] for tier in Tier}
+    found = [(tier, turns - 2 * n - 2) for n, tier in enumerate(plan.tiers)]
+    ages = {tier: [age for t, age in found if t == tier] for tier in Tier}
     assert not ages[Tier.GUNDAM]  # this reader has no Gundam: Large comes instead
     assert (min(ages[Tier.LARGE]), max(ages[Tier.LARGE])) == (9, 31)
     assert (min(ages[Tier.BASE]), max(ages[Tier.BASE])) == (33, 63)
-    assert (min(ages[Tier.SMALL]), max(ages[Tier.SMALL])) == (65, 127)
-    assert min(ages[Tier.TINY]) == 129 and not ages[Tier.FORGOTTEN]
+    assert (min(ages[Tier.SMALL]), max(ages[Tier.SMALL])) == (65, 2047)
+    assert (min(ages[Tier.TINY]), max(ages[Tier.TINY])) == (2049, 4095)
+    assert min(ages[Tier.FORGOTTEN]) == 4097
 
 
 def test_ages_count_turns_tokens_or_time() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from optimem.bench.reading import Rates
 from optimem.bench.recorded import CAPTION, Mention, Recorded
 from optimem.bench.rows import Extra, Log, Sight, rate_in
+from optimem.errors import BudgetError
 from optimem.ledger import Ledger
 from optimem.modes import Tier
 from optimem.policies import Frontier, Policy, Situation
@@ -111,7 +112,11 @@ class Ours:
         """Plan, and show what the plan says."""
         situation = self.situation(turns, at)
         past = self._past
-        plan = self._policy.apply(situation, past or Plan()).settled()
+        try:
+            plan = self._policy.apply(situation, past or Plan()).settled()
+        except BudgetError as error:  # a single exchange may be longer than a small window
+            situation = replace(situation, budget=error.smallest)
+            plan = self._policy.apply(situation, past or Plan()).settled()
         if plan != past:
             self.epochs += 1
             self._blocks = self._shown(plan, situation.marker)

@@ -9,7 +9,7 @@ from math import log10
 _WIDTH, _HEIGHT, _LEFT, _TOP = 420, 300, 60, 40
 _BILLS = (5, 10, 20, 50, 100, 200, 500, 1000)  # percent of full text's
 _EVIDENCE = (60, 70, 80, 90, 100)
-_COLOURS = ("#888888", "#b07aa1", "#edc948", "#4e79a7", "#76b7b2", "#e15759")
+_COLOURS = ("#888888", "#b07aa1", "#edc948", "#4e79a7", "#76b7b2", "#e15759", "#f28e2b")
 
 Figures = Mapping[str, Mapping[str, float]]
 """By row: at least `dollars` and `evidence_percent`."""
@@ -48,10 +48,10 @@ def _panel(reader: str, rows: Figures, full: str, left: int, top: int) -> Iterat
         return top + _HEIGHT - max(evidence - low, 0) / (high - low) * _HEIGHT
 
     yield f'<text x="{left}" y="{top - 14}" font-weight="bold">{escape(reader)}</text>'
-    for bill in _BILLS:
-        x = across(bill)
+    for share in _BILLS:
+        x = across(share)
         yield f'<path d="M{x:.1f} {top}v{_HEIGHT}" stroke="#e4e4e4"/>'
-        yield f'<text x="{x:.1f}" y="{top + _HEIGHT + 16}" text-anchor="middle">{bill} %</text>'
+        yield f'<text x="{x:.1f}" y="{top + _HEIGHT + 16}" text-anchor="middle">{share} %</text>'
     for evidence in _EVIDENCE:
         y = up(evidence)
         yield f'<path d="M{left} {y:.1f}h{_WIDTH}" stroke="#e4e4e4"/>'

@@ -235,7 +235,7 @@ def _repeats(
         first = int(run[0])
         length = min(len(run) + PHRASE - 1, LONGEST_PHRASE)
         at = int(source[first])
-        said = [vocabulary[word] for word in words[first : first + length]]
+        said = [vocabulary[int(word)] for word in words[first : first + length]]
         script = "latin" if said[0].isascii() else "han"
         text = (" " if script == "latin" else "").join(said)
         place = (int(turns[at]), int(pages[at]))

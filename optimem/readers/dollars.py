@@ -2,7 +2,7 @@
 
 Every provider caches exact prefixes: what a request has in common with an earlier one, from
 its first token on, is read from the cache at a fraction of the price while it lives there.
-`optimem.policies.simulate` replays whole sessions under these rules.
+`optimem.readers.cache` replays it, and `optimem bench policy` whole sessions.
 """
 
 from __future__ import annotations
