@@ -66,6 +66,7 @@ class Rehearsal:
             replace(situation, pages=younger), replace(plan, tiers=Tiers(risen.tobytes()))
         )
         draft = Draft(made)
+        renewed = renewed[renewed < len(draft.tiers)]  # what overflowed may be text again
         came_back = np.zeros(len(draft.tiers), bool)
         came_back[renewed] = draft.tiers[renewed] < past[renewed]
         draft.set(came_back, draft.tiers, "as it was recalled")

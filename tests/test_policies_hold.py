@@ -180,8 +180,8 @@ def grow(steps: tuple[Policy, ...], seed: int, budget: int, rounds: int) -> None
         assert situation.tokens(plan, situation.past if kept else None) <= budget
         ends = [end.start for end in situation.frontiers]
         assert kept or plan.overflow or plan.frontier in ends, "a place to cut"
-        pinned = {r.start for r in situation.remarks if r.pinned and r.first < plan.pages}
-        pinned = {start for start in pinned if start < plan.frontier}
+        pins = (r for r in situation.remarks if r.pinned and r.first < plan.pages)
+        pinned = {remark.start for remark in pins if remark.stop <= plan.frontier}
         assert pinned <= {each.start for each in plan.kept}, "pins do not fade"
         if past is not None:
             check_change(past, plan, recalled)
