@@ -53,8 +53,10 @@ class OptiMemRecall(BaseTool):
     def _run(
         self, config: RunnableConfig, query: str = "", page: int | None = None, turn: str = ""
     ) -> str:
+        bound = isinstance(self.session, Memory)
         memory = self.session if isinstance(self.session, Memory) else self.session(config)
-        return plain.RecallTool(memory, self.tokens, self.limit)(query, page, turn)
+        recall = plain.RecallTool(memory, self.tokens, self.limit)
+        return recall.told(query, page, turn, asked=not bound)  # a thread's log has the question
 
     async def _arun(
         self, config: RunnableConfig, query: str = "", page: int | None = None, turn: str = ""

@@ -12,6 +12,7 @@ The session is the memory's: nothing that a model writes can name another one.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ PARAMETERS: Mapping[str, Json] = {
 }
 _NOTHING = "Nothing in this conversation matches. Try other words, or a part of the exact string."
 _ONE_OF = "recall takes one of query, page or turn."
+_EXCHANGE = 16  # turns that one exchange may have, calls and results among them
 _LEAST = 24  # tokens of a turn; where less room is left, it is only named
 _JOINTS = 2  # tokens of the line ends around a piece
 _CUTS = 24  # tokens that say how much was cut off
@@ -70,8 +72,17 @@ class RecallTool:
 
         What the model got wrong (no such page, nothing to look for) is said in the answer.
         """
+        return self.told(query, page, turn)
+
+    def told(
+        self, query: str = "", page: int | None = None, turn: str | int = "", *, asked: bool = False
+    ) -> str:
+        """The answer; with `asked`, a query leaves out the exchange in which a model asks.
+
+        Its question, which the model sees, would else be what matches best.
+        """
         try:
-            found = self._found(query, page, turn)
+            found = self._found(query, page, turn, asked)
         except (InputError, NotFoundError) as error:
             return f"{error}."
         if not found:
@@ -125,10 +136,11 @@ class RecallTool:
         if not isinstance(given, Mapping):
             return _ONE_OF
         page, turn = given.get("page"), given.get("turn")
-        return self(
+        return self.told(
             query=str(given.get("query") or ""),
             page=page if isinstance(page, int) else None,
             turn=turn if isinstance(turn, (str, int)) else "",
+            asked=True,
         )
 
     def _schema(self, parameters: str) -> dict[str, Json]:
@@ -137,13 +149,15 @@ class RecallTool:
     def _settings(self) -> Mapping[str, Json]:
         return self.memory.store.state(self.memory.scope).settings
 
-    def _found(self, query: str, page: int | None, turn: str | int) -> list[Recalled]:
+    def _found(self, query: str, page: int | None, turn: str | int, asked: bool) -> list[Recalled]:
         if (bool(query.strip()), page is not None, turn != "").count(True) != 1:
             raise InputError(_ONE_OF.rstrip("."))
         if page is not None:
             return self.memory.recall_page(page)
         if turn == "":
-            return self.memory.recall(query, self.limit)
+            end = self._question() if asked else sys.maxsize
+            found = self.memory.recall(query, self.limit + (_EXCHANGE if asked else 0))
+            return [each for each in found if each.position < end][: self.limit]
         try:
             return [self.memory.recall_turn(str(turn))]
         except NotFoundError:
@@ -152,6 +166,13 @@ class RecallTool:
             if number < 0 or not entries:
                 raise
             return [self.memory.recall_turn(entries[0].turn.id)]
+
+    def _question(self) -> int:
+        """Position of the user's newest turn, at which the present exchange begins."""
+        store, scope = self.memory.store, self.memory.scope
+        length = store.state(scope).turns
+        newest = store.turn_facts(scope, max(length - _EXCHANGE, 0))
+        return max((place for place, facts in newest if facts.role == "user"), default=length)
 
 
 def _written(found: Sequence[Recalled], query: str, tokens: int, counter: Counter) -> str:

@@ -130,6 +130,21 @@ def test_answers_can_be_appended_and_sent() -> None:
         assert memory.turns()[-1].answers == ("c1",)
 
 
+def test_a_models_own_question_is_not_found() -> None:
+    arguments = json.dumps({"query": "what is the launch code?"})
+    called = {"id": "c1", "type": "function"}
+    called["function"] = {"name": "recall", "arguments": arguments}  # type: ignore[assignment]
+    with opened("The launch code is xk-47-q9.", "fact") as memory:
+        recall = RecallTool(memory)
+        assert "xk-47-q9" in recall(query="launch code")
+        memory.append({"role": "assistant", "content": "Noted."})
+        memory.append({"role": "user", "content": "What is the launch code, exactly?"}, id="asked")
+        memory.append({"role": "assistant", "content": None, "tool_calls": [called]})
+        answer = recall.answer(called)["content"]
+        assert "xk-47-q9" in answer and "asked" not in answer and "recall {" not in answer
+        assert "id asked" in recall(query="launch code"), "who is not in an exchange finds all"
+
+
 def test_schemas_are_what_each_client_takes(memory: Memory) -> None:
     recall = RecallTool(memory)
     assert recall.openai["function"]["parameters"] == recall.anthropic["input_schema"]
