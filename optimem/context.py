@@ -34,6 +34,7 @@ from optimem.renderers.sheets import Group, most_saved, plan_groups, sheet_key
 from optimem.retry import is_refused, is_too_large, was_cut
 from optimem.situations import Situations
 from optimem.stores import Store
+from optimem.tail import apart
 from optimem.values import Json, Kept, PageFacts, Plan, Rehearsed, Scope, Segment, Tiers, Turn
 
 _LEGEND = (
@@ -485,17 +486,15 @@ class ContextBuilder:
         spent = ledger.spent(profile)
         if system is not None:
             yield Segment("system", ledger.extra_cost(profile, (), system), turn=system)
-        for entry in self._store.entries(self._scope, 0, ledger.head):
+        for entry in ledger.tail.entries(0, ledger.head):
             tokens = spent[entry.position + 1] - spent[entry.position]
-            yield Segment("system", tokens, turn=entry.turn)
+            yield Segment("system", tokens, turn=apart(entry.turn))
         yield from self._page_segments(profile, plan)
         if plan.overflow:
             yield self._rest(profile, plan)
-        for entry in self._store.entries(self._scope, max(plan.frontier, ledger.head)):
-            if entry.position >= len(ledger.turns):
-                break
+        for entry in ledger.tail.entries(max(plan.frontier, ledger.head), len(ledger.turns)):
             tokens = spent[entry.position + 1] - spent[entry.position]
-            yield Segment("turn", tokens, turn=entry.turn)
+            yield Segment("turn", tokens, turn=apart(entry.turn))
 
     def _page_segments(self, profile: Profile, plan: Plan) -> Iterator[Segment]:
         shown, turns = self._shown_segments(profile, plan)

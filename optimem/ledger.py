@@ -29,12 +29,13 @@ from optimem.renderers.flow import flow_turn
 from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.renderers.page import stamp
 from optimem.stores import SessionState, Store
+from optimem.tail import Tail
 from optimem.tokens import Counter
 from optimem.values import Json, Mark, Page, PageFacts, Plan, Scope, Turn, TurnFacts, dump_json
 
 _PAGES_AT_ONCE = 64
 _RETRIES = 8
-_SHORT = 4_000  # characters of a note whose count is kept
+_SHORT = 4_000  # characters of a note; of longer ones few are kept
 _REST = "The last turn on these pages is too large for the budget; its end, as text: "
 
 
@@ -59,6 +60,8 @@ class Ledger:
         self._caption_tokens = caption_tokens
         # The same anchors come again from page to page, and counting is most of choosing.
         self._count = lru_cache(maxsize=1 << 14)(counter.count)
+        self._count_long = lru_cache(maxsize=8)(counter.count)
+        self.tail = Tail(store, scope)
         self._forget()
 
     def _forget(self) -> None:
@@ -69,6 +72,7 @@ class Ledger:
         self.generation = -1
         """Of the session in the store when it was read; -1 before that."""
         self.exchanges = Exchanges()
+        self.tail.clear()
         self._builder: PageBuilder | None = None
         self._spent: dict[Profile, list[int]] = {}  # by reader: tokens in front of each position
         self._rests: dict[tuple[int, int], str] = {}  # by pages and frontier
@@ -135,7 +139,7 @@ class Ledger:
         """Positions of the turns from `start` on, for readers that count them exactly."""
         if profile.counter is None:
             return {}
-        entries = self._store.entries(self._scope, start, len(self.turns))
+        entries = self.tail.entries(start, len(self.turns))
         return {entry.position: profile.counter.turn(entry.turn) for entry in entries}
 
     def costs(self, profile: Profile) -> list[Mapping[Tier, int]]:
@@ -224,7 +228,7 @@ class Ledger:
         """What a note costs a reader, its frame included."""
         if profile.counter is not None:
             return profile.counter.text(text)
-        count = self._count if len(text) < _SHORT else self._counter.count  # notes come again
+        count = self._count if len(text) < _SHORT else self._count_long  # notes come again
         return profile.text_cost(count(text) + FRAME_TOKENS)
 
     def caption_cost(self, profile: Profile, page: PageFacts) -> int:
@@ -267,7 +271,7 @@ class Ledger:
         position, offset = self._resume(pages)
         wanted = range(position, frontier)
         missing = next((place for place in wanted if place not in self._flows), frontier)
-        for entry in self._store.entries(self._scope, missing, frontier):
+        for entry in self.tail.entries(missing, frontier):
             self._flows[entry.position] = flow_turn(entry, self._style.flow).text
         for place in [place for place in self._flows if place < position]:
             del self._flows[place]  # they stand on pages now
@@ -296,7 +300,7 @@ class Ledger:
         builder = self._open_builder()
         sealed: list[Page] = []
         start = max(builder.next_position, self.head)
-        for entry in self._store.entries(self._scope, start, length):
+        for entry in self.tail.entries(start, length):
             for page in builder.add(entry):
                 sealed.append(stamp(page))
                 if len(sealed) == _PAGES_AT_ONCE:

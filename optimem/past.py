@@ -97,6 +97,7 @@ class Past:
             if removed is not None:
                 if self._store.state(self._scope).dictionary != dictionary:
                     self._dictionaries.leave_out(gone, first)
+                self._ledger.read()  # it has words of them at hand
                 self._store.purge()
                 return Receipt(removed, pages, _ids_hash(ids))
             self._ledger.sync()  # others changed the session meanwhile
@@ -117,6 +118,7 @@ class Past:
                         self._store.swap_plan(self._scope, name, plan, None, ())
                 if self._store.state(self._scope).dictionary != dictionary:
                     self._dictionaries.leave_out(gone, length)
+                self._ledger.read()  # it has words of them at hand
                 self._store.purge()
                 return
             self._ledger.sync()  # others changed the session meanwhile

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cache, partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from optimem import fidelity
 from optimem.ledger import Ledger
 from optimem.modes import Tier
 from optimem.policies.candidates import Age, Candidates, Remark
-from optimem.policies.policy import Cache, Listener, Policy, Situation, listeners
+from optimem.policies.policy import Cache, Listener, Policy, Situation, listeners, nowhere
 from optimem.readers import Profile
 from optimem.stores import Store
 from optimem.values import Kept, Plan, Scope
@@ -77,7 +78,7 @@ class Situations:
         return Situation(
             pages=self._pages(profile, gone, moment),
             frontiers=ledger.frontiers(profile, gone),
-            overflow=None if budget is None else ledger.overflow(profile),
+            beyond=nowhere if budget is None else cache(partial(ledger.overflow, profile)),
             past=kept,
             turns=len(ledger.turns),
             fixed=fixed + int(sums[ledger.head]),
@@ -188,7 +189,7 @@ class Situations:
             self._words.clear()
             self._costs.clear()
         if self._listeners and self._position < len(ledger.turns):
-            for entry in self._store.entries(self._scope, self._position, len(ledger.turns)):
+            for entry in ledger.tail.entries(self._position, len(ledger.turns)):
                 for listener in self._listeners:
                     listener.hear(entry.position, entry.turn)
             self._position = len(ledger.turns)

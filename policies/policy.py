@@ -7,7 +7,7 @@ plan is worth breaking the reader's prompt cache for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -44,6 +44,10 @@ class Cache:
     cliff: tuple[int, float] | None = None
 
 
+def nowhere() -> None:
+    """No frontier."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """Everything that a plan may depend on.
@@ -51,7 +55,7 @@ class Situation:
     Attributes:
         pages: the sealed pages from number `gone` on, oldest first.
         frontiers: the possible ends of the pages, by rising `start`; the first shows none.
-        overflow: the frontier behind an exchange that pages hold but for its end.
+        beyond: gives `overflow`, whose text is counted only for those who ask.
         past: what the text costs behind the past plan's frontier, None without a past plan.
         turns: how many positions the log has.
         fixed: tokens of system, tools and everything else that is always there.
@@ -70,7 +74,7 @@ class Situation:
 
     pages: Sequence[Candidate]
     frontiers: Sequence[Frontier]
-    overflow: Frontier | None = None
+    beyond: Callable[[], Frontier | None] = nowhere
     past: int | None = None
     turns: int = 0
     fixed: int = 0
@@ -106,6 +110,11 @@ class Situation:
         """The frontiers as columns."""
         assert isinstance(self.frontiers, Frontiers)
         return self.frontiers
+
+    @property
+    def overflow(self) -> Frontier | None:
+        """The frontier behind an exchange that pages hold but for its end."""
+        return self.beyond()
 
     def frontier(self, plan: Plan) -> Frontier:
         """The frontier that a plan of this situation stands at."""

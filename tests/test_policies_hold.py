@@ -113,7 +113,7 @@ class Session:
                 for number in range(before.gone, len(self.stops))
             ],
             frontiers=ends,
-            overflow=overflow,
+            beyond=lambda: overflow,
             past=text,
             turns=turns,
             fixed=50,

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, get_args
 
 from optimem.errors import StoreError
@@ -162,11 +163,15 @@ def decode_settings(line: str | bytes) -> dict[str, Json]:
 def decode_plan(line: str | bytes) -> Plan:
     """A plan; raises StoreError on damaged text."""
     with _refusing("a plan"):
-        text = line if isinstance(line, str) else line.decode()
-        plan = Plan.from_json(text)
-        if plan.to_json() != text:
-            raise ValueError("not as it was written")
-        return plan
+        return _plan(line if isinstance(line, str) else line.decode())
+
+
+@lru_cache(maxsize=64)  # each context reads the plans of its session again
+def _plan(text: str) -> Plan:
+    plan = Plan.from_json(text)
+    if plan.to_json() != text:
+        raise ValueError("not as it was written")
+    return plan
 
 
 def readable(data: bytes) -> bytes:
