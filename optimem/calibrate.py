@@ -136,22 +136,27 @@ class Calibration:
                 kinds[probe.kind] = kinds.get(probe.kind, Score()) + score
         return found
 
-    def row(self, least: float = LEAST) -> dict[str, Any]:
+    def row(self, least: float = LEAST, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The reader as a row of `$OPTIMEM_READERS`.
 
         Args:
-            least: the share of characters that must come through in a mode that is kept.
+            least: the share of characters that must come through in a mode that is kept. A
+                mode that was not asked about goes with the next sharper one that was.
+            before: its row of an earlier calibration; what was not asked again stays.
         """
-        scores = self.scores()
-        shares = {tier: share(kinds) for tier, kinds in scores.items()}
+        before, scores = before or {}, self.scores()
+        measured = {label: dict(kinds) for label, kinds in before.get("measured", {}).items()}
+        for tier, kinds in scores.items():
+            figures = {kind: _figures(kind, score) for kind, score in kinds.items()}
+            measured.setdefault(tier.label, {}).update(figures)
+        shares = {tier.label: round(share(kinds), 4) for tier, kinds in scores.items()}
+        fidelity = {**before.get("fidelity", {}), **shares}
         return {
-            "like": self.profile.name,
-            "modes": [tier.label for tier in shares if shares[tier] >= least],
-            "fidelity": {tier.label: round(value, 4) for tier, value in shares.items()},
-            "measured": {
-                tier.label: {kind: _figures(kind, score) for kind, score in kinds.items()}
-                for tier, kinds in scores.items()
-            },
+            **before,
+            "like": before.get("like", self.profile.name),
+            "modes": list(_well_read(self.profile, fidelity, least)),
+            "fidelity": fidelity,
+            "measured": measured,
         }
 
     def _key(self, tier: Tier, probe: Probe) -> str:
@@ -196,23 +201,49 @@ def share(kinds: Mapping[str, Score]) -> float:
     return sum(plain, Score()).reading.share
 
 
+def read_row(path: Path, name: str) -> dict[str, Any]:
+    """A reader's row in a file of readers; empty without one.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    row: dict[str, Any] = _read_readers(path)["models"].get(name, {})
+    return row
+
+
 def write_row(path: Path, name: str, row: Mapping[str, Any]) -> None:
     """Put a reader's row into a file of readers, beside those that are there.
 
     Raises:
         InputError: the file cannot be read or written.
     """
+    readers = _read_readers(path)
+    readers["models"][name] = dict(row)
     try:
-        file = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        models = file.setdefault("models", {})
-        there = models.get(name, {})
-        models[name] = {**there, **row, "like": there.get("like", row["like"])}
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps(file, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        part.write_text(json.dumps(readers, indent=1, ensure_ascii=False) + "\n", "utf-8")
         part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _read_readers(path: Path) -> dict[str, Any]:
+    try:
+        readers = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        readers.setdefault("models", {}).items()
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"cannot put a reader into {path}: {error}") from None
+        raise InputError(f"{path} is no file of readers: {error}") from None
+    return dict(readers)
+
+
+def _well_read(profile: Profile, fidelity: Mapping[str, float], least: float) -> Iterator[str]:
+    """Labels of the modes that a reader reads well enough, from the sharpest on."""
+    good = True
+    for tier in sorted(profile.modes):
+        good = fidelity[tier.label] >= least if tier.label in fidelity else good
+        if good:
+            yield tier.label
 
 
 def _figures(kind: str, score: Score) -> dict[str, float]:

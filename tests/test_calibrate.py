@@ -14,7 +14,7 @@ import pytest
 from optimem import InputError, Memory, Tier
 from optimem.asking import find_client
 from optimem.bench.legibility import read_by_tesseract
-from optimem.calibrate import Calibration, write_row
+from optimem.calibrate import Calibration, read_row, write_row
 from optimem.cli import main
 from optimem.probes import KINDS, Probe, Score, probes
 from optimem.readers import find_reader
@@ -54,7 +54,7 @@ def served(
 @pytest.fixture
 def perfect(environment: pytest.MonkeyPatch) -> Iterator[ReadingServer]:
     pages = [probe.page for probe in probes(("prose", "ids"))]
-    engine = Perfect(pages, (Tier.BASE, Tier.SMALL))
+    engine = Perfect(pages, (Tier.LARGE, Tier.BASE, Tier.SMALL))
     with ReadingServer(engine=engine, blur_below=Tier.BASE) as server:
         served(server, environment)
         yield server
@@ -173,25 +173,38 @@ def test_a_blurred_mode_is_left_out_and_plans_stop_before_it(
 ) -> None:
     """The whole command, against a server that sees nothing below Base."""
     file = tmp_path / "readers.json"
-    modes = "base,px768" if "gemini" in reader else "base,small"
-    code = command(
-        reader, "--modes", modes, "--kinds", "prose,ids", "--yes", "--json", "-o", str(file)
-    )
+    probed = ("--kinds", "prose,ids", "-o", str(file))
+    assert command(reader, *probed, "--yes", "--json") == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert code == 0 and said["modes"] == ["base"] and said["fidelity"]["base"] == 1
+    assert said["modes"] == ["large", "base"]
+    assert said["fidelity"]["base"] == 1 and max(list(said["fidelity"].values())[2:]) < 0.1
     assert said["measured"]["base"]["ids"] == {"cer": 0, "exact": 1}
-    assert said["fidelity"][modes.partition(",")[2]] < 0.1
     environment.setenv("OPTIMEM_READERS", str(file))
     profile = find_reader(reader)
-    assert set(profile.modes) == {Tier.BASE} and profile.fidelity[Tier.BASE] == 1
+    assert set(profile.modes) == {Tier.LARGE, Tier.BASE} and profile.fidelity[Tier.BASE] == 1
     with Memory.open("memory://") as memory:
         for number in range(120):
             memory.append({"role": "user", "content": f"{number} " + "the long road home " * 60})
         tight = memory.context(reader, 9_000)
-        assert {tier for tier in tight.plan.tiers if tier.is_mode} == {Tier.BASE}
+        assert Tier.BASE in tight.plan.tiers
+        assert max(tier for tier in tight.plan.tiers if tier.is_mode) == Tier.BASE
     asked = len(perfect.exchanges)
-    assert command(reader, "--modes", modes, "--kinds", "prose,ids", "-o", str(file)) == 0
+    assert command(reader, *probed) == 0
     assert len(perfect.exchanges) == asked  # nothing was left, so nothing was asked
+
+
+def test_what_was_not_asked_again_stays(perfect: ReadingServer, tmp_path: Path) -> None:
+    file = tmp_path / "readers.json"
+    probed = ("--yes", "-o", str(file))
+    assert command(GPT, "--modes", "base", "--kinds", "prose,ids", *probed) == 0
+    assert command(GPT, "--modes", "small", "--kinds", "prose", *probed) == 0
+    row = json.loads(file.read_text())["models"][GPT]
+    assert set(row["measured"]) == {"base", "small"} and set(row["measured"]["base"]) == {
+        "prose",
+        "ids",
+    }
+    # What was not asked about goes with the next sharper mode that was.
+    assert row["modes"] == ["large", "base", "px896", "px768"]
 
 
 def test_it_asks_before_it_costs(perfect: ReadingServer, tmp_path: Path, capsys: Any) -> None:
@@ -220,14 +233,15 @@ def test_bad_arguments_are_one_sentence(arguments: list[str], sentence: str, cap
 
 def test_a_row_joins_those_that_are_there(tmp_path: Path) -> None:
     file = tmp_path / "readers.json"
-    file.write_text(
-        json.dumps({"models": {"mine": {"like": GPT}, GPT: {"like": GPT, "window": 9}}})
-    )
-    write_row(file, GPT, {"like": GPT, "modes": ["base"]})
+    file.write_text(json.dumps({"models": {"mine": {"like": GPT, "window": 9}}}))
+    work = Calibration(find_reader(GPT), "x", [], [], tmp_path / "log")
+    write_row(file, GPT, work.row())
+    write_row(file, "mine", work.row(before=read_row(file, "mine")))
     models = json.loads(file.read_text())["models"]
-    assert models == {"mine": {"like": GPT}, GPT: {"like": GPT, "window": 9, "modes": ["base"]}}
+    assert set(models) == {"mine", GPT} and models["mine"]["like"] == GPT
+    assert models["mine"]["window"] == 9 and "tiny" in models["mine"]["modes"]
     file.write_text("[]")
-    with pytest.raises(InputError, match="cannot put a reader into"):
+    with pytest.raises(InputError, match="no file of readers"):
         write_row(file, GPT, {})
 
 

@@ -41,7 +41,7 @@ def calibrate(
     import platformdirs
 
     from optimem.asking import find_client
-    from optimem.calibrate import Calibration, rows_of, uncalibrated, write_row
+    from optimem.calibrate import Calibration, read_row, rows_of, uncalibrated, write_row
     from optimem.modes import Tier
     from optimem.probes import KINDS, probes
 
@@ -66,7 +66,8 @@ def calibrate(
     dollars = "a price that is not known" if cost.dollars is None else f"about ${cost.dollars:.2f}"
     err.print(
         f"{cost.requests} requests to {profile.name}: at most {cost.input:,} tokens in,"
-        f" {cost.output:,} out, {dollars}"
+        f" {cost.output:,} out, {dollars}",
+        soft_wrap=True,
     )
     if cost.requests and not yes:
         if not sys.stdin.isatty():
@@ -75,7 +76,7 @@ def calibrate(
     with progress_bar(as_json) as progress:
         task = progress.add_task(f"asking {profile.name}", total=cost.requests)
         work.run(ask, lambda: progress.advance(task))
-    row = work.row(least)
+    row = work.row(least, read_row(target, profile.name))
     write_row(target, profile.name, row)
     if as_json:
         print_json({"reader": profile.name, "file": str(target), **row})
