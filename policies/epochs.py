@@ -17,6 +17,7 @@ from optimem.policies.policy import Listener, Policy, Situation, listeners, rehe
 from optimem.values import Plan, Rehearsed
 
 _TURNS_A_REQUEST = 2  # a model's own and what answers it
+_CAUTION = 4  # what changing costs is paid at once, and any session may end before it is earned
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Epochs:
         high: share of the budget that the kept plan may reach: the high-water mark.
         saving: share of the context's tokens that a fresh plan must save to be taken.
         horizon: further requests within which a fresh plan must have earned what it costs
-            to send its changed part anew past the reader's cache; None for those of the
-            epoch so far, so that the more a change costs the rarer it is.
+            to send its changed part anew past the reader's cache; None for a
+            share of those of the epoch so far, so that the more a change costs the rarer it is.
         cold: the saving that does once the session was idle for longer than the cache's
             life, so that the whole context is sent anew in any case.
         cliffs: stay below the length from which a reader bills the whole input at a higher
@@ -99,7 +100,8 @@ class Epochs:
         if cache is None:
             return True
         # An epoch's saving grows from nothing to what it is now: half of it on average.
-        horizon = self.horizon or (situation.turns - plan.made) / _TURNS_A_REQUEST / 2
+        lasted = (situation.turns - plan.made) / _TURNS_A_REQUEST
+        horizon = self.horizon or lasted / 2 / _CAUTION
         anew = tokens - situation.unchanged(plan, fresh)
         return (cache.write - cache.read) * anew <= horizon * cache.read * (kept - tokens)
 
