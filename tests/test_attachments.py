@@ -246,7 +246,9 @@ def test_a_picture_in_a_tool_result_fades_too() -> None:
 def test_a_faded_picture_that_no_plan_shows_any_longer_leaves_the_store() -> None:
     steps = ((Tier.LARGE, 1.0), (Tier.SMALL, 20.0), (Tier.TINY, 40.0))
     message = {"role": "user", "content": [openai_image(picture((1600, 900)))]}
-    with Memory.open("memory://", policy=Epochs((AgeDecay(ladder=steps),), saving=0)) as memory:
+    with Memory.open(
+        "memory://", policy=Epochs((AgeDecay(ladder=steps),), saving=0, horizon=10**9)
+    ) as memory:
         memory.append(message)
         sizes: list[set[bytes]] = []
         for number in range(60):
