@@ -127,7 +127,9 @@ def test_who_draws_a_lost_image_last_counts_no_second_epoch(
 
 def test_a_faded_pages_sharper_image_leaves_the_store() -> None:
     ladder = ((Tier.LARGE, 2.0), (Tier.TINY, 20.0))
-    with Memory.open("memory://", policy=Epochs((AgeDecay(ladder=ladder),), saving=0)) as memory:
+    with Memory.open(
+        "memory://", policy=Epochs((AgeDecay(ladder=ladder),), saving=0, horizon=10**9)
+    ) as memory:
         for turn in packaged_session()[:40]:
             memory.append(turn)
             memory.context("gpt-6-astra").messages()

@@ -160,7 +160,7 @@ def test_messages_carry_the_level_that_the_sheet_was_made_for(session: Memory) -
 
 def test_the_store_keeps_a_sheets_bytes_until_it_is_shown_no_longer() -> None:
     ladder = ((Tier.SMALL, 2.0), (Tier.TINY, 60.0))
-    policy = Epochs((AgeDecay(ladder=ladder),), saving=0)
+    policy = Epochs((AgeDecay(ladder=ladder),), saving=0, horizon=10**9)
     with Memory.open("memory://", policy=policy) as memory:
         memory.extend(packaged_session()[:60])
         context = memory.context("deepseek:deepseek-flash")
