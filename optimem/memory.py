@@ -22,7 +22,6 @@ from typing import Any, get_args
 
 from optimem.bills import Observation, corrected, observe, read_usage
 from optimem.context import Context, ContextBuilder, VisionReader
-from optimem.dictionaries import Dictionaries
 from optimem.errors import InputError, NotFoundError
 from optimem.facts import turn_facts
 from optimem.fidelity import Fidelity, ReadsPages, keep, measure, sampled
@@ -98,8 +97,7 @@ class Memory:
         style, room = self._settings.style, self._settings.caption_tokens
         self._index = SearchIndex(store, scope)
         self._ledger = Ledger(store, scope, self._counter, style, room)
-        self._dictionaries = Dictionaries(store, scope)
-        self._past = Past(store, scope, self._ledger, self._index, self._dictionaries)
+        self._past = Past(store, scope, self._ledger, self._index)
         self._images = images = Images(store, scope, self._ledger, style)
         self._contexts = ContextBuilder(
             store, scope, self._ledger, self._policy, images.image, images.hide, style
@@ -189,9 +187,7 @@ class Memory:
             turns = [turn if turn.time is not None else replace(turn, time=now) for turn in turns]
             drafts = [Draft(turn, turn_facts(turn, self._counter)) for turn in turns]
             positions = self.store.append(self.scope, drafts, self._settings.to_json())
-            length = max(positions, default=-1) + 1
-            self._index.follow(length)
-            self._dictionaries.follow(length)
+            self._index.follow(max(positions, default=-1) + 1)
         return [turn.id for turn in turns]
 
     def flush(self) -> Page | None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import json
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimem.dictionaries import Dictionaries
 from optimem.errors import NotFoundError
 from optimem.ledger import Ledger
 from optimem.recall import SearchIndex, index_entries
 from optimem.stores import Store
-from optimem.values import Scope, dump_json
+from optimem.values import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,6 @@ class Past:
         scope: whose it is.
         ledger: the session's facts.
         index: the session's search index.
-        dictionaries: what its turns are compressed with.
     """
 
     def __init__(
@@ -48,13 +46,11 @@ class Past:
         scope: Scope,
         ledger: Ledger,
         index: SearchIndex,
-        dictionaries: Dictionaries,
     ) -> None:
         self._store = store
         self._scope = scope
         self._ledger = ledger
         self._index = index
-        self._dictionaries = dictionaries
 
     def position(self, turn_id: str) -> int:
         """Where a turn stands; raises NotFoundError."""
@@ -87,16 +83,13 @@ class Past:
             ids = [entry.turn.id for entry in entries]
             if not ids:
                 return Receipt(0, 0, _ids_hash([]))
-            gone, first = set(positions), positions[0]
-            dictionary = self._dictionaries.leave_out(gone, first)
+            self._store.recompress(self._scope)
             seen = self._index.catch_up()
             kept = self._untouched_pages(positions[0])
             pages = len(self._ledger.pages) - kept
             postings = index_entries(entries)
             removed = self._store.erase(self._scope, positions, kept, postings, seen)
             if removed is not None:
-                if self._store.state(self._scope).dictionary != dictionary:
-                    self._dictionaries.leave_out(gone, first)
                 self._ledger.read()  # it has words of them at hand
                 self._store.purge()
                 return Receipt(removed, pages, _ids_hash(ids))
@@ -106,8 +99,7 @@ class Past:
         """Drop every turn behind this one; raises NotFoundError."""
         while True:
             length = self.position(to) + 1
-            gone = range(length, sys.maxsize)
-            dictionary = self._dictionaries.leave_out(gone, length)
+            self._store.recompress(self._scope)
             seen = self._index.catch_up()
             postings = index_entries(self._store.entries(self._scope, length, seen.indexed))
             kept = self._untouched_pages(length)
@@ -116,8 +108,6 @@ class Past:
                 for name, plan in plans.items():  # those of what is left go on, byte for byte
                     if plan.frontier <= length and plan.pages <= kept and not plan.overflow:
                         self._store.swap_plan(self._scope, name, plan, None, ())
-                if self._store.state(self._scope).dictionary != dictionary:
-                    self._dictionaries.leave_out(gone, length)
                 self._ledger.read()  # it has words of them at hand
                 self._store.purge()
                 return
@@ -125,9 +115,9 @@ class Past:
 
     def traces(self, text: str) -> list[str]:
         """Where a text still stands in what is stored; see `Memory.traces`."""
-        quoted = dump_json(text)[1:-1]
-        spellings = {text.encode("utf-8", "surrogatepass"), quoted.encode()}
-        spellings.add(dump_json(quoted)[1:-1].encode())  # JSON within JSON: arguments of calls
+        once = _as_json({text})
+        twice = _as_json(once)  # JSON within JSON: arguments of calls
+        spellings = {part.encode("utf-8", "surrogatepass") for part in {text} | once | twice}
         found = self._store.stored(self._scope)
         places = (place for place, data in found if any(part in data for part in spellings))
         return list(dict.fromkeys(places))
@@ -135,6 +125,13 @@ class Past:
     def _untouched_pages(self, position: int) -> int:
         """How many leading pages hold nothing of the turns from `position` on."""
         return bisect_left([facts.last for facts in self._ledger.pages], position)
+
+
+def _as_json(texts: set[str]) -> set[str]:
+    """Texts as they stand within JSON that escapes all but ASCII, or no more than it must."""
+    return {
+        json.dumps(text, ensure_ascii=escaped)[1:-1] for text in texts for escaped in (False, True)
+    }
 
 
 def _ids_hash(ids: Sequence[str]) -> str:

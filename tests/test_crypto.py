@@ -39,7 +39,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def talk(memory: Memory, turns: int = 90) -> None:
-    """A conversation with pages, plans, images, a search index and a dictionary."""
+    """A conversation with pages, plans, images and a search index."""
     for number in range(turns):
         words = " ".join(WORDS[(number + n) % len(WORDS)] + f" plain{n % 23}" for n in range(70))
         memory.append({"role": "user", "content": f"{words} {number}"}, id=f"marigold-{number}")
@@ -68,11 +68,11 @@ def test_no_word_stands_in_the_files_of_sqlite(tmp_path: Path) -> None:
         with Memory.open(url, "lighthouse session", namespace="harbour space", key=key) as memory:
             talk(memory)
             state = memory.store.state(memory.scope)
-            assert state.dictionary and state.pages and state.indexed
+            assert state.pages and state.indexed
             assert sum(memory.stats().bytes.values()) > 10_000
             data = b"".join(file.read_bytes() for file in folder.iterdir())
         assert bool(held(data)) is expected
-        assert (b"zanzibar" in data) is expected  # within the dictionary of the other
+        assert (b"zanzibar" in data) is expected
 
 
 def test_no_word_stands_in_what_redis_keeps(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_no_word_stands_in_what_redis_keeps(tmp_path: Path) -> None:
                 url, "lighthouse session", namespace="harbour space", key=key
             ) as memory:
                 talk(memory)
-                assert memory.store.state(memory.scope).dictionary
+                assert memory.store.state(memory.scope).pages
             with redis.Redis.from_url(server.url) as client:
                 client.save()
                 names = b"".join(client.scan_iter(count=1000))

@@ -67,6 +67,8 @@ def test_wheel_is_what_the_folders_hold(wheel: Path) -> None:
         "optimem/py.typed",
         "optimem/data/transcript.json",
         "optimem/data/LICENSE-transcript.txt",
+        "optimem/data/dictionary.zstd",
+        "optimem/data/LICENSE-dictionary.txt",
         "optimem/readers/profiles.json",
         "optimem/renderers/fonts/*atlas*",
         "optimem/renderers/fonts/*LICENSE*",

@@ -9,13 +9,11 @@ from urllib.parse import parse_qs, unquote
 from optimem.errors import StoreError
 from optimem.stores.cipher import Ciphers, both_ciphers, ciphers, new_key
 from optimem.stores.jobs import Job, Jobs, Leased, Queue
-from optimem.stores.packing import Dictionary
 from optimem.stores.postings import BLOCK, Postings, decode_postings, index_stretches
 from optimem.stores.protocol import Draft, SessionState, Store
 
 __all__ = [
     "BLOCK",
-    "Dictionary",
     "Draft",
     "Job",
     "Jobs",

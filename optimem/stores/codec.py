@@ -38,20 +38,22 @@ _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 def turn_line(turn: Turn) -> bytes:
     """A turn's message as it came; id and time are kept beside it."""
-    return dump_json(dict(turn.message)).encode()
+    # Not escaped: Chinese would take twice the room.
+    line = json.dumps(dict(turn.message), ensure_ascii=False, separators=(",", ":"))
+    return encode_name(line)
 
 
-def encode_turn(turn: Turn, dictionary: Dictionary | None = None) -> bytes:
+def encode_turn(turn: Turn) -> bytes:
     """A turn's message, compressed."""
-    return pack(turn_line(turn), dictionary)
+    return pack(turn_line(turn))
 
 
 def decode_turn(
-    data: bytes, id: str, time: float | None, dictionary: Dictionary | None = None
+    data: bytes, id: str, time: float | None, earlier: Dictionary | None = None
 ) -> Turn:
     """The inverse of `encode_turn`; raises StoreError on damaged bytes."""
     with _refusing(f"turn {id!r}"):
-        turn = parse(json.loads(unpack(data, dictionary)), id=id, time=time)
+        turn = parse(json.loads(unpack(data, earlier)), id=id, time=time)
         return turn if turn.time == time else replace(turn, time=time)
 
 
@@ -176,7 +178,7 @@ def _plan(text: str) -> Plan:
 
 def readable(data: bytes) -> bytes:
     """A stored value decompressed; one that is not compressed as it is."""
-    with suppress(*DAMAGE):
+    with suppress(*DAMAGE, StoreError):
         return unpack(data)
     return data
 

@@ -1,17 +1,20 @@
-"""Compression: zstd, for turns with a dictionary of their session once it has one.
+"""Compression: zstd, with a dictionary of what conversations have in common.
 
-Turns are short, so most of what repeats in a session repeats between turns. A dictionary
-holds what its first turns have in common, word for word: it belongs to that session alone,
-and is made anew when one of these turns is forgotten.
+Turns are short, so most of what repeats in a session repeats between turns. The dictionary
+comes with the package and was trained on public text: it holds no word of any user, helps
+from the first turn on, and stays as it is when a turn is forgotten. Each frame names the
+one that it needs.
 """
 
 from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import resources
+
+from optimem.errors import StoreError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,9 +22,7 @@ else:
     from backports import zstd
 
 _PLAIN, _DEFLATED, _ZSTD, _WITH_DICTIONARY = b"j", b"z", b"s", b"d"
-_WORTH_PACKING = 200  # bytes
-_WORTH_A_DICTIONARY = 40  # bytes
-_DICTIONARY_SIZE = 8 << 10  # larger ones saved no more
+_WORTH_PACKING = 40  # bytes
 _OPTIONS: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 3,
     zstd.CompressionParameter.checksum_flag: 1,  # a damaged turn must not look like another
@@ -33,17 +34,9 @@ DAMAGE = (ValueError, TypeError, LookupError, zlib.error, zstd.ZstdError)
 
 @dataclass(frozen=True)
 class Dictionary:
-    """What the turns of a session have in common."""
+    """What texts have in common, as zstd trains it."""
 
     data: bytes
-
-    @classmethod
-    def train(cls, samples: Sequence[bytes]) -> Dictionary | None:
-        """From some turns; None when they are too few or too short to tell."""
-        try:
-            return cls(zstd.train_dict(samples, _DICTIONARY_SIZE).dict_content)
-        except (zstd.ZstdError, ValueError):
-            return None
 
     @property
     def id(self) -> int:
@@ -60,38 +53,60 @@ class Dictionary:
         return self._loaded.as_digested_dict
 
 
-def pack(line: bytes, dictionary: Dictionary | None = None) -> bytes:
+@cache
+def shipped() -> Dictionary:
+    """The dictionary that comes with the package, read when it is first needed."""
+    return Dictionary((resources.files("optimem") / "data" / "dictionary.zstd").read_bytes())
+
+
+def pack(line: bytes) -> bytes:
     """Bytes compressed where that pays."""
-    if dictionary is not None and len(line) >= _WORTH_A_DICTIONARY:
-        return _WITH_DICTIONARY + zstd.compress(
-            line, options=_OPTIONS, zstd_dict=dictionary.prepared
-        )
     if len(line) < _WORTH_PACKING:
         return _PLAIN + line
-    return _ZSTD + zstd.compress(line, options=_OPTIONS)
+    packed = zstd.compress(line, options=_OPTIONS, zstd_dict=shipped().prepared)
+    return _WITH_DICTIONARY + packed if len(packed) < len(line) else _PLAIN + line
 
 
-def unpack(data: bytes, dictionary: Dictionary | None = None) -> bytes:
-    """The inverse of `pack`; raises one of `DAMAGE` on anything else."""
+def unpack(data: bytes, earlier: Dictionary | None = None) -> bytes:
+    """The inverse of `pack`; raises one of `DAMAGE` on anything else.
+
+    Args:
+        data: what was packed, by this version or an earlier one.
+        earlier: the dictionary of a session that an earlier version gave one.
+
+    Raises:
+        StoreError: the bytes need a dictionary that is neither of these.
+    """
     kind, rest = data[:1], data[1:]
     if kind == _PLAIN:
         return rest
-    if kind == _ZSTD:
+    if kind == _WITH_DICTIONARY:
+        return zstd.decompress(rest, zstd_dict=_dictionary(rest, earlier).prepared)
+    if kind == _ZSTD:  # written before there was a dictionary for all
         return zstd.decompress(rest)
-    if kind == _WITH_DICTIONARY and dictionary is not None:
-        return zstd.decompress(rest, zstd_dict=dictionary.prepared)
     if kind == _DEFLATED:  # written before zstd
         return zlib.decompress(rest)
-    raise ValueError(
-        "its dictionary is missing" if kind == _WITH_DICTIONARY else "unknown encoding"
-    )
+    raise ValueError("unknown encoding")
 
 
-def dictionary_of(data: bytes) -> int:
-    """The id of the dictionary that packed bytes need; 0 when they need none."""
+def earlier_dictionary(data: bytes) -> int:
+    """The id of the session's own dictionary that packed bytes need; 0 when they need none."""
     if data[:1] != _WITH_DICTIONARY:
         return 0
     try:
-        return zstd.get_frame_info(data[1:]).dictionary_id
+        id = zstd.get_frame_info(data[1:]).dictionary_id
     except zstd.ZstdError:
         return 0  # damaged, as unpacking will say
+    return 0 if id == shipped().id else id
+
+
+def _dictionary(frame: bytes, earlier: Dictionary | None) -> Dictionary:
+    id = zstd.get_frame_info(frame).dictionary_id
+    for known in (shipped(), earlier):
+        if known is not None and known.id == id:
+            return known
+    if not id:
+        raise ValueError("it names no dictionary")
+    raise StoreError(
+        f"a turn needs dictionary {id}, which this version of optimem lacks: pip install -U optimem"
+    )

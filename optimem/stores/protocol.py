@@ -34,8 +34,6 @@ class SessionState:
         indexed: how many of the turns the search index has seen.
         documents: stretches of text in the search index.
         terms: how many terms they have together.
-        dictionary: id of the dictionary that new turns are compressed with; 0 for none.
-        sampled: dictionaries were made of turns in front of this position alone.
         settings: what the session was begun with.
     """
 
@@ -45,19 +43,15 @@ class SessionState:
     indexed: int = 0
     documents: int = 0
     terms: int = 0
-    dictionary: int = 0
-    sampled: int = 0
     settings: dict[str, Json] = field(default_factory=dict)
 
 
 def counted(counters: Sequence[int | bytes | None], settings: dict[str, Json]) -> SessionState:
     """A state from its counters in order, as a database gives them."""
-    turns, pages, generation, indexed, documents, terms, dictionary, sampled = (
+    turns, pages, generation, indexed, documents, terms = (
         int(counter or 0) for counter in counters
     )
-    return SessionState(
-        turns, pages, generation, indexed, documents, terms, dictionary, sampled, settings
-    )
+    return SessionState(turns, pages, generation, indexed, documents, terms, settings)
 
 
 class Store(Protocol):
@@ -108,22 +102,8 @@ class Store(Protocol):
         """Where a turn stands, or None."""
         ...
 
-    def learn(self, scope: Scope, dictionary: bytes, sampled: int, seen: SessionState) -> bool:
-        """Compress turns with a dictionary from now on; with none when it is empty.
-
-        Args:
-            scope: whose session it is.
-            dictionary: what some of its turns have in common.
-            sampled: those turns stand in front of this position.
-            seen: the state in which they were read.
-
-        Returns False, and does nothing, when the dictionary or the generation has moved on
-        from `seen`.
-        """
-        ...
-
     def recompress(self, scope: Scope) -> None:
-        """Free all turns from earlier dictionaries, and drop those."""
+        """Free a session of dictionaries that earlier versions made of its words."""
         ...
 
     def rewind(

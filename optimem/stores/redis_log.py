@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from optimem.errors import ConflictError, NotFoundError, StoreError
 from optimem.stores import codec
 from optimem.stores.cipher import Ciphers, Plain, check_marks, plain
-from optimem.stores.packing import Dictionary, dictionary_of, pack, unpack
+from optimem.stores.packing import Dictionary, earlier_dictionary, pack, unpack
 from optimem.stores.protocol import Draft, SessionState, counted
 from optimem.stores.redis_commands import Command, Life, RedisKeys, Steps, Value, milliseconds
 from optimem.stores.redis_scripts_log import (
@@ -15,7 +15,6 @@ from optimem.stores.redis_scripts_log import (
     DROP,
     DROP_DICTIONARIES,
     DUMP,
-    LEARN,
     REPLACE,
     RESTORE,
     STATE,
@@ -24,7 +23,9 @@ from optimem.values import Entry, Json, Scope, TurnFacts
 
 _WRITTEN_AT_ONCE = 256  # turns, so that others wait for one script only a little
 _MOST_DICTIONARIES = 64  # kept ready for use
+_DICTIONARY = b"dictionary:"  # a field of a session that an earlier version wrote, and its id
 _RETRIES = 8
+_LACKING = "turns need a dictionary that this version of optimem lacks: pip install -U optimem"
 
 
 class RedisLog(RedisKeys):
@@ -35,23 +36,17 @@ class RedisLog(RedisKeys):
     ) -> None:
         super().__init__(prefix, life, ciphers)
         self._ready: dict[tuple[Scope, int], Dictionary] = {}
-        self._current: dict[Scope, int] = {}
 
     # Sessions
 
     def state(self, scope: Scope) -> Steps[SessionState]:
         (row,) = yield [self._call(STATE, scope)]
         if not row:
-            self._current.pop(scope, None)
             yield from self._check_key(scope.namespace)
             return SessionState()
         *counters, sealed = row
         line = self._cipher(scope).open(sealed, b"settings")
-        found = counted(counters, codec.decode_settings(line))
-        if len(self._current) >= _MOST_DICTIONARIES:
-            self._current.clear()
-        self._current[scope] = found.dictionary
-        return found
+        return counted(counters, codec.decode_settings(line))
 
     def sessions(self, namespace: str) -> Steps[list[str]]:
         yield from self._check_key(namespace)
@@ -103,30 +98,23 @@ class RedisLog(RedisKeys):
     ) -> Steps[list[int]]:
         if not drafts:
             return []
-        for _ in range(_RETRIES):
-            current = self._current.get(scope, 0)
-            dictionary = yield from self._dictionary(scope, current)
-            values = self._append_values(scope, drafts, settings, dictionary)
-            (reply,) = yield [self._call(APPEND, scope, values)]
-            outcome, *rest = reply
-            if outcome == b"dictionary":  # another worker has made a new one
-                yield from self.state(scope)
-                continue
-            if outcome == b"stored":
-                created, *positions = rest
-                if created:
-                    yield self._enlist(scope)
-                return [int(position) for position in positions]
-            if outcome == b"taken":
-                id = codec.decode_name(self._cipher(scope).open(rest[0], b"id"))
-                raise ConflictError(
-                    f"turn {id!r} is already in the log with other content:"
-                    " give the new turn another id"
-                )
+        values = self._append_values(scope, drafts, settings)
+        (reply,) = yield [self._call(APPEND, scope, values)]
+        outcome, *rest = reply
+        if outcome == b"stored":
+            created, *positions = rest
+            if created:
+                yield self._enlist(scope)
+            return [int(position) for position in positions]
+        if outcome == b"taken":
+            id = codec.decode_name(self._cipher(scope).open(rest[0], b"id"))
             raise ConflictError(
-                f"session {scope.session!r} was meanwhile begun with other settings: open it again"
+                f"turn {id!r} is already in the log with other content:"
+                " give the new turn another id"
             )
-        raise StoreError("the session is being changed too fast to write: try again")
+        raise ConflictError(
+            f"session {scope.session!r} was meanwhile begun with other settings: open it again"
+        )
 
     def entries_between(
         self, scope: Scope, start: int, stop: int
@@ -139,7 +127,7 @@ class RedisLog(RedisKeys):
             entries = yield from self._entries(scope, list(enumerate(records, start)))
             if entries is not None:
                 return entries, len(records) == stop - start
-        raise StoreError("the session is being changed too fast to read: try again")
+        raise StoreError(_LACKING)
 
     def entries_at(self, scope: Scope, positions: Iterable[int]) -> Steps[list[Entry]]:
         wanted = [position for position in positions if position >= 0]
@@ -151,7 +139,7 @@ class RedisLog(RedisKeys):
             entries = yield from self._entries(scope, list(zip(wanted, records, strict=True)))
             if entries is not None:
                 return entries
-        raise StoreError("the session is being changed too fast to read: try again")
+        raise StoreError(_LACKING)
 
     def turn_facts(self, scope: Scope, start: int = 0) -> Steps[list[tuple[int, TurnFacts]]]:
         (lines,) = yield [("LRANGE", self._keys(scope)[2], start, -1)]
@@ -167,28 +155,18 @@ class RedisLog(RedisKeys):
         (found,) = yield [("HGET", self._keys(scope)[3], id)]
         return None if found is None else codec.decode_place(found)
 
-    # Dictionaries
-
-    def learn(
-        self, scope: Scope, dictionary: bytes, sampled: int, seen: SessionState
-    ) -> Steps[bool]:
-        id = Dictionary(dictionary).id if dictionary else 0
-        sealed = self._cipher(scope).seal(dictionary, b"dictionary")
-        values = (seen.generation, seen.dictionary, id, sealed, sampled)
-        (done,) = yield [self._call(LEARN, scope, values)]
-        if done:
-            self._current[scope] = id
-        return bool(done)
-
     def recompress(self, scope: Scope) -> Steps[None]:
+        (fields,) = yield [("HKEYS", self._keys(scope)[0])]
+        if not any(field.startswith(_DICTIONARY) for field in fields):
+            return
         for _ in range(_RETRIES):
             state = yield from self.state(scope)
-            starts = range(0, state.turns, _WRITTEN_AT_ONCE)
-            done = True
-            for start in starts:
+            # Without any turns at first: from then on earlier versions refuse the session.
+            (done,) = yield [self._call(REPLACE, scope, [state.generation])]
+            for start in range(0, state.turns, _WRITTEN_AT_ONCE):
                 done = done and (yield from self._write_anew(scope, state, start))
             if done:
-                (done,) = yield [self._call(DROP_DICTIONARIES, scope, [state.dictionary])]
+                yield [self._call(DROP_DICTIONARIES, scope)]
             if done or not state.turns:
                 return
         raise StoreError("the session is being changed too fast to rewrite: try again")
@@ -196,21 +174,16 @@ class RedisLog(RedisKeys):
     # Parts
 
     def _append_values(
-        self,
-        scope: Scope,
-        drafts: Sequence[Draft],
-        settings: Mapping[str, Json],
-        dictionary: Dictionary | None,
+        self, scope: Scope, drafts: Sequence[Draft], settings: Mapping[str, Json]
     ) -> list[Value]:
         cipher = self._cipher(scope)
         line = cipher.seal(codec.encode_settings(settings).encode(), b"settings")
         values: list[Value] = [line, milliseconds(self._life.session), int(self._life.refreshed)]
-        values.append(dictionary.id if dictionary else 0)
         for draft in drafts:
             turn = draft.turn
             name = codec.encode_name(turn.id)
             id = cipher.seal(name, b"id")
-            body = cipher.seal(codec.encode_turn(turn, dictionary), _place(name))
+            body = cipher.seal(codec.encode_turn(turn), _place(name))
             values += (id, codec.turn_digest(turn, cipher.digest))
             values.append(codec.encode_record(turn.time, id, body))
             values.append(cipher.seal(codec.encode_timed_facts(draft.facts), b"facts"))
@@ -228,18 +201,21 @@ class RedisLog(RedisKeys):
             time, id, body = codec.decode_record(record)
             name = cipher.open(id, b"id")
             packed = cipher.open(body, _place(name))
-            needed = dictionary_of(packed)
-            dictionary = yield from self._dictionary(scope, needed)
-            if needed and dictionary is None:
-                return None
-            turn = codec.decode_turn(packed, codec.decode_name(name), time, dictionary)
+            earlier = None
+            if needed := earlier_dictionary(packed):
+                earlier = yield from self._dictionary(scope, needed)
+                if earlier is None:
+                    return None
+            turn = codec.decode_turn(packed, codec.decode_name(name), time, earlier)
             found.append(Entry(position, turn))
         return found
 
     def _write_anew(self, scope: Scope, state: SessionState, start: int) -> Steps[bool]:
-        """Compress turns of earlier dictionaries with today's; False when it is not today's."""
+        """Compress turns of a session's own dictionaries as all others are.
+
+        False when others have changed them meanwhile.
+        """
         cipher = self._cipher(scope)
-        current = yield from self._dictionary(scope, state.dictionary)
         stop = min(start + _WRITTEN_AT_ONCE, state.turns) - 1
         (records,) = yield [("LRANGE", self._keys(scope)[1], start, stop)]
         changed: list[Value] = []
@@ -249,26 +225,22 @@ class RedisLog(RedisKeys):
             time, id, body = codec.decode_record(record)
             place = _place(cipher.open(id, b"id"))
             packed = cipher.open(body, place)
-            needed = dictionary_of(packed)
-            if needed in (0, state.dictionary):
-                continue
-            earlier = yield from self._dictionary(scope, needed)
-            if earlier is None:
-                return False
-            anew = cipher.seal(pack(unpack(packed, earlier), current), place)
-            changed += (position, codec.encode_record(time, id, anew))
+            if needed := earlier_dictionary(packed):
+                earlier = yield from self._dictionary(scope, needed)
+                if earlier is None:
+                    return False
+                anew = cipher.seal(pack(unpack(packed, earlier)), place)
+                changed += (position, codec.encode_record(time, id, anew))
         if not changed:
             return True
-        (done,) = yield [self._call(REPLACE, scope, [state.generation, state.dictionary, *changed])]
+        (done,) = yield [self._call(REPLACE, scope, [state.generation, *changed])]
         return bool(done)
 
     def _dictionary(self, scope: Scope, id: int) -> Steps[Dictionary | None]:
-        """A dictionary of a session by its id; None for 0, or when it is not there."""
-        if not id:
-            return None
+        """A dictionary that an earlier version made of a session's words, if it is there."""
         ready = self._ready.get((scope, id))
         if ready is None:
-            (sealed,) = yield [("HGET", self._keys(scope)[0], f"dictionary:{id}")]
+            (sealed,) = yield [("HGET", self._keys(scope)[0], _DICTIONARY + b"%d" % id)]
             if sealed is None:
                 return None
             ready = Dictionary(self._cipher(scope).open(sealed, b"dictionary"))

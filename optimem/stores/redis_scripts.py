@@ -10,12 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-SCHEMA = 2
+SCHEMA = 3  # turns need the dictionary that comes with the package
 DURABLE = ("meta", "log", "facts", "ids", "pages", "plans", "index", "terms", "blobs")
 """The durable keys of a session.
 
-    meta   hash    schema, turns, live, bytes, generation, settings, expires; dictionary (the
-                   id of the current one), dictionary:<id> and sampled
+    meta   hash    schema, turns, live, bytes, generation, settings, expires; of schema 2 also
+                   dictionary:<id>, made of the session's words
     log    list    one record a position: time, id, message; empty where forgotten
     facts  list    the facts of each position
     ids    hash    turn id -> position:digest

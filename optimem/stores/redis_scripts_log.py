@@ -7,14 +7,13 @@ from optimem.stores.redis_scripts import script
 STATE = script("""
 if lost() then return redis.error_reply('LOST') end
 if not schema then return false end
-local found = redis.call('HMGET', meta, 'turns', 'generation', 'dictionary', 'sampled', 'settings')
+local found = redis.call('HMGET', meta, 'turns', 'generation', 'settings')
 local sealed, seen, counts = redis.call('HLEN', pages) / 2, indexed(), {0, 0}
 if seen > 0 then counts = redis.call('HMGET', index, 'documents', 'terms') end
-return {found[1], sealed, found[2], seen, counts[1], counts[2],
-  found[3], found[4], found[5]}
+return {found[1], sealed, found[2], seen, counts[1], counts[2], found[3]}
 """)
 
-# settings, life, refresh, the dictionary used or 0, then for each turn: id, digest, record, facts
+# settings, life, refresh, then for each turn: id, digest, record, facts
 APPEND = script(
     """
 if lost() then return redis.error_reply('LOST') end
@@ -23,12 +22,9 @@ if schema then
   local settings = redis.call('HGET', meta, 'settings')
   if settings ~= ARGV[1] then return {'settings'} end
 end
-if ARGV[4] ~= '0' and ARGV[4] ~= redis.call('HGET', meta, 'dictionary') then
-  return {'dictionary'}
-end
 local places, new = {'stored', schema and 0 or 1}, {}
 local length = turns
-for i = 5, #ARGV, 4 do
+for i = 4, #ARGV, 4 do
   local id, digest = ARGV[i], ARGV[i + 1]
   local there = new[id] or redis.call('HGET', ids, id)
   if there then
@@ -41,7 +37,7 @@ for i = 5, #ARGV, 4 do
     length = length + 1
   end
 end
-for i = 5, #ARGV, 4 do
+for i = 4, #ARGV, 4 do
   local id = ARGV[i]
   if new[id] then
     redis.call('HSET', ids, id, new[id])
@@ -184,37 +180,25 @@ end
 return {number(meta, 'bytes'), size, stored}
 """)
 
-# generation, the dictionary that was seen, the new one's id or 0, its bytes, turns sampled
-LEARN = script("""
-if not schema or number(meta, 'generation') ~= tonumber(ARGV[1]) then return 0 end
-if number(meta, 'dictionary') ~= tonumber(ARGV[2]) then return 0 end
-if ARGV[3] ~= '0' then redis.call('HSET', meta, 'dictionary:' .. ARGV[3], ARGV[4]) end
-local sampled = math.max(number(meta, 'sampled'), tonumber(ARGV[5]))
-redis.call('HSET', meta, 'dictionary', ARGV[3], 'sampled', sampled, 'schema', today)
-return 1
-""")
-
-# generation, dictionary, then pairs of position and record
+# generation, then pairs of position and record
 REPLACE = script("""
 if not schema or number(meta, 'generation') ~= tonumber(ARGV[1]) then return 0 end
-if number(meta, 'dictionary') ~= tonumber(ARGV[2]) then return 0 end
 local bytes = 0
-for i = 3, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   local before = redis.call('LINDEX', log, ARGV[i])
   redis.call('LSET', log, ARGV[i], ARGV[i + 1])
   bytes = bytes + #ARGV[i + 1] - #before
 end
 redis.call('HINCRBY', meta, 'bytes', bytes)
+redis.call('HSET', meta, 'schema', today)
 return 1
 """)
 
-# the dictionary that stays, or 0
+# What versions with a schema of 2 made of a session's words.
 DROP_DICTIONARIES = script("""
-if number(meta, 'dictionary') ~= tonumber(ARGV[1]) then return 0 end
 for _, field in ipairs(redis.call('HKEYS', meta)) do
-  if string.sub(field, 1, 11) == 'dictionary:' and field ~= 'dictionary:' .. ARGV[1] then
-    redis.call('HDEL', meta, field)
-  end
+  if string.sub(field, 1, 11) == 'dictionary:' then redis.call('HDEL', meta, field) end
 end
+redis.call('HDEL', meta, 'dictionary', 'sampled')
 return 1
 """)

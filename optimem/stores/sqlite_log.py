@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from optimem.errors import ConflictError
 from optimem.stores import codec
 from optimem.stores.cipher import Cipher, Ciphers
-from optimem.stores.packing import Dictionary, dictionary_of, pack, unpack
-from optimem.stores.protocol import Draft, SessionState
+from optimem.stores.packing import Dictionary, earlier_dictionary, pack, unpack
+from optimem.stores.protocol import Draft
 from optimem.stores.sqlite_database import Database
 from optimem.stores.sqlite_sessions import SQLiteSessions
 from optimem.values import Entry, Json, Scope, Turn, TurnFacts
@@ -34,16 +34,13 @@ class SQLiteLog(SQLiteSessions):
             return []
         with self._database.write() as db:
             key = self._session(db, scope, settings)
-            length, id = db.execute(
-                "SELECT turns, dictionary FROM session WHERE id = ?", (key,)
-            ).fetchone()
-            dictionary = self._dictionary(db, scope, key, id)
+            (length,) = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()
             positions = []
             for draft in drafts:
                 position = self._position_of_same(db, scope, key, draft.turn)
                 if position is None:
                     position, length = length, length + 1
-                    self._insert(db, self._cipher(scope), key, position, draft, dictionary)
+                    self._insert(db, self._cipher(scope), key, position, draft)
                 positions.append(position)
             db.execute("UPDATE session SET turns = ? WHERE id = ?", (length, key))
         return positions
@@ -97,39 +94,18 @@ class SQLiteLog(SQLiteSessions):
         )
         return rows[0][0] if rows else None
 
-    def learn(self, scope: Scope, dictionary: bytes, sampled: int, seen: SessionState) -> bool:
-        made = Dictionary(dictionary) if dictionary else None
-        with self._database.write() as db:
-            key = self._find(db, scope)
-            known = db.execute(
-                "SELECT generation, dictionary FROM session WHERE id = ?", (key,)
-            ).fetchone()
-            if key is None or known != (seen.generation, seen.dictionary):
-                return False
-            if made is not None:
-                data = self._cipher(scope).seal(made.data, b"dictionary")
-                row = (key, made.id, data)
-                db.execute("INSERT OR REPLACE INTO dictionary VALUES (?, ?, ?)", row)
-            db.execute(
-                "UPDATE session SET dictionary = ?, sampled = max(sampled, ?) WHERE id = ?",
-                (made.id if made else 0, sampled, key),
-            )
-            return True
-
     def recompress(self, scope: Scope) -> None:
         start = 0
         while True:
             with self._database.write() as db:
                 key = self._find(db, scope)
-                if key is None:
+                there = db.execute("SELECT 1 FROM dictionary WHERE session = ? LIMIT 1", (key,))
+                if key is None or there.fetchone() is None:
                     return
-                turns, current = db.execute(
-                    "SELECT turns, dictionary FROM session WHERE id = ?", (key,)
-                ).fetchone()
+                db.execute("UPDATE session SET dictionary = 0 WHERE id = ?", (key,))
+                (turns,) = db.execute("SELECT turns FROM session WHERE id = ?", (key,)).fetchone()
                 if start >= turns:
-                    db.execute(
-                        "DELETE FROM dictionary WHERE session = ? AND id != ?", (key, current)
-                    )
+                    db.execute("DELETE FROM dictionary WHERE session = ?", (key,))
                     return
                 self._write_anew(db, scope, key, start, start + _WRITTEN_AT_ONCE)
                 start += _WRITTEN_AT_ONCE
@@ -139,10 +115,8 @@ class SQLiteLog(SQLiteSessions):
     def _write_anew(
         self, db: sqlite3.Connection, scope: Scope, key: int, start: int, stop: int
     ) -> None:
-        """Compress turns of earlier dictionaries with today's."""
+        """Compress turns of a session's own dictionaries as all others are."""
         cipher = self._cipher(scope)
-        (current,) = db.execute("SELECT dictionary FROM session WHERE id = ?", (key,)).fetchone()
-        dictionary = self._dictionary(db, scope, key, current)
         rows = db.execute(
             "SELECT position, id, body FROM turn WHERE session = ?"
             " AND position >= ? AND position < ?",
@@ -151,28 +125,19 @@ class SQLiteLog(SQLiteSessions):
         for position, id, body in rows:
             place = _place(cipher.open(id, b"id"))
             packed = cipher.open(body, place)
-            needed = dictionary_of(packed)
-            if needed in (0, current):
-                continue
-            line = unpack(packed, self._dictionary(db, scope, key, needed))
-            db.execute(
-                "UPDATE turn SET body = ? WHERE session = ? AND position = ?",
-                (cipher.seal(pack(line, dictionary), place), key, position),
-            )
+            if earlier := self._dictionary(db, scope, key, packed):
+                db.execute(
+                    "UPDATE turn SET body = ? WHERE session = ? AND position = ?",
+                    (cipher.seal(pack(unpack(packed, earlier)), place), key, position),
+                )
 
     def _insert(
-        self,
-        db: sqlite3.Connection,
-        cipher: Cipher,
-        session: int,
-        position: int,
-        draft: Draft,
-        dictionary: Dictionary | None,
+        self, db: sqlite3.Connection, cipher: Cipher, session: int, position: int, draft: Draft
     ) -> None:
         turn = draft.turn
         row: tuple[Json, ...] = (session, position, _id(cipher, turn.id), turn.time)
         row += (cipher.seal(codec.encode_turn_facts(draft.facts), b"facts"),)
-        body = codec.encode_turn(turn, dictionary)
+        body = codec.encode_turn(turn)
         row += (cipher.seal(body, _place(codec.encode_name(turn.id))),)
         db.execute("INSERT INTO turn VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -207,14 +172,15 @@ class SQLiteLog(SQLiteSessions):
         cipher = self._cipher(scope)
         name = cipher.open(id, b"id")
         packed = cipher.open(body, _place(name))
-        dictionary = self._dictionary(db, scope, session, dictionary_of(packed))
-        turn = codec.decode_turn(packed, codec.decode_name(name), time, dictionary)
+        earlier = self._dictionary(db, scope, session, packed)
+        turn = codec.decode_turn(packed, codec.decode_name(name), time, earlier)
         return Entry(position, turn)
 
     def _dictionary(
-        self, db: sqlite3.Connection, scope: Scope, session: int | None, id: int
+        self, db: sqlite3.Connection, scope: Scope, session: int | None, packed: bytes
     ) -> Dictionary | None:
-        """A dictionary of a session by its id; None for 0, or when it is not there."""
+        """The session's own dictionary that a turn needs, if an earlier version made it one."""
+        id = earlier_dictionary(packed)
         if not id:
             return None
         ready = self._ready.get((scope, id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4F70744D  # "OptM"
-VERSION = 4
+VERSION = 5  # turns need the dictionary that comes with the package
 
 # Derived data first written by version 1 as text: today's values may be encrypted.
 _PLAN = """
@@ -21,7 +21,7 @@ _BLOB_HASH = """
 CREATE TABLE blob_hash (
     session INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY (session, key)) WITHOUT ROWID"""
-# A session's dictionaries: one compresses new turns, others are there until no turn needs them.
+# Those that versions up to 4 made of a session's words; gone once it forgets anything.
 _DICTIONARY = """
 CREATE TABLE dictionary (
     session INTEGER NOT NULL, id INTEGER NOT NULL, data BLOB NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE session (
     turns INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0,
     indexed INTEGER NOT NULL DEFAULT 0, documents INTEGER NOT NULL DEFAULT 0,
     terms INTEGER NOT NULL DEFAULT 0, settings BLOB NOT NULL,
-    dictionary INTEGER NOT NULL DEFAULT 0, sampled INTEGER NOT NULL DEFAULT 0,
+    dictionary INTEGER NOT NULL DEFAULT 0,
     UNIQUE (namespace, name));
 CREATE TABLE turn (
     session INTEGER NOT NULL, position INTEGER NOT NULL,
@@ -67,7 +67,6 @@ INSERT INTO blob SELECT session, CAST(key AS BLOB), value, CAST(key AS BLOB) FRO
 DROP TABLE blob_1;
 UPDATE session SET settings = CAST(settings AS BLOB);
 ALTER TABLE session ADD COLUMN dictionary INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE session ADD COLUMN sampled INTEGER NOT NULL DEFAULT 0;
 {_DICTIONARY};
 {_MARK};
 {_BLOB_HASH};

@@ -20,7 +20,7 @@ _COPIED = {
     "dictionary": "id, data",
 }
 _TABLES = (*_COPIED, "plan", "blob", "blob_hash")
-_COUNTERS = "turns, generation, indexed, documents, terms, settings, dictionary, sampled"
+_COUNTERS = "turns, generation, indexed, documents, terms, settings, dictionary"
 
 
 class SQLiteSessions:
@@ -40,7 +40,7 @@ class SQLiteSessions:
             row = db.execute(
                 "SELECT turns,"
                 " (SELECT coalesce(max(number) + 1, 0) FROM page WHERE session = session.id),"
-                " generation, indexed, documents, terms, dictionary, sampled, settings"
+                " generation, indexed, documents, terms, settings"
                 " FROM session WHERE namespace = ? AND name = ?",
                 self._names(scope),
             ).fetchone()
