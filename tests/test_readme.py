@@ -53,6 +53,26 @@ def checks_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def policy_table() -> str:
+    """The README's table of bills and evidence, made from the kept output of `bench policy`."""
+    report: dict[str, Any] = json.loads((ROOT / "docs/bench/policy.json").read_text("utf-8"))
+    rows = report["results"]["rows"]
+    readers = list(rows["1M"])
+    lines = ["| session | what is sent | " + " | ".join(f"`{name}`" for name in readers) + " |"]
+    lines.append("|---|---|" + "---|" * len(readers))
+    for size, table in rows.items():
+        for row in table[readers[0]]:
+            cells = []
+            for reader in readers:
+                figures, full = table[reader][row], table[reader].get("full text")
+                bill = f"${figures['dollars']:,.2f}"
+                if full is not None:
+                    bill = f"{100 * figures['dollars'] / full['dollars']:.0f} %"
+                cells.append(f"{bill}, {figures['evidence_percent']:.1f} %")
+            lines.append(f"| {size} | {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def commands_table() -> str:
     """The README's list of commands, made from their own help."""
     commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
@@ -68,6 +88,10 @@ def test_the_table_is_the_demos_own_output() -> None:
 
 def test_the_figures_are_the_benchmarks_own_output() -> None:
     assert between("checks", "end of checks")[2] == checks_table()
+
+
+def test_the_bills_are_the_benchmarks_own_output() -> None:
+    assert between("policy table", "end of policy table")[2] == policy_table()
 
 
 def test_the_commands_are_the_command_lines_own_help() -> None:
@@ -104,6 +128,7 @@ def write_tables() -> None:
     for start, end, table in (
         ("demo table", "end of demo table", demo_table()),
         ("checks", "end of checks", checks_table()),
+        ("policy table", "end of policy table", policy_table()),
         ("commands", "end of commands", commands_table()),
     ):
         match = between(start, end)
