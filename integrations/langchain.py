@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from operator import is_
@@ -126,7 +126,7 @@ class OptiMemMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._threads = Threads(self._open)
         self._schemas: dict[tuple[Any, ...], tuple[Any, dict[str, Json]]] = {}
         self._text_only: set[str] = set()
-        self.tools: list[BaseTool] = []
+        self.tools: Sequence[BaseTool] = []
         if recall:
             self.tools = [OptiMemRecall(session=self.memory, tokens=recall_tokens)]
 

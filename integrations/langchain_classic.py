@@ -18,7 +18,7 @@ from optimem.integrations.langchain_messages import pages_message
 try:
     from langchain_classic.memory.chat_memory import BaseChatMemory
     from langchain_core.messages import BaseMessage, get_buffer_string
-    from pydantic import ConfigDict
+    from pydantic import ConfigDict, Field
 except ImportError:
     raise MissingExtraError("LangChain's classic memory", "langchain-classic") from None
 
@@ -38,7 +38,8 @@ class OptiMemMemory(BaseChatMemory):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    chat_memory: OptiMemChatMessageHistory
+    # It has to be named: the base class' own default is deprecated.
+    chat_memory: OptiMemChatMessageHistory = Field(default=...)  # pyright: ignore[reportIncompatibleVariableOverride]
     memory_key: str = "history"
     human_prefix: str = "Human"
     ai_prefix: str = "AI"

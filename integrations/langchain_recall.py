@@ -17,7 +17,7 @@ from optimem.memory import Memory
 
 try:
     from langchain_core.runnables import RunnableConfig
-    from langchain_core.tools import BaseTool
+    from langchain_core.tools import ArgsSchema, BaseTool
     from pydantic import BaseModel, Field, SkipValidation
 except ImportError:
     raise MissingExtraError("Recall as a LangChain tool", "langchain") from None
@@ -45,7 +45,7 @@ class OptiMemRecall(BaseTool):
 
     name: str = plain.NAME
     description: str = plain.DESCRIPTION
-    args_schema: type[BaseModel] = RecallArguments
+    args_schema: ArgsSchema | None = RecallArguments
     session: Annotated[Memory | Sessions, SkipValidation]
     tokens: int = 2_000
     limit: int = 5

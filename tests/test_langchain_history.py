@@ -226,7 +226,11 @@ def test_it_serves_a_runnable(redis_url: str) -> None:
         from langchain_core.runnables.history import RunnableWithMessageHistory
 
         history = OptiMemChatMessageHistory(f"r{uuid.uuid4()}", redis_url)
-        answers: Any = RunnableLambda(lambda messages: AIMessage(f"{len(messages)} messages"))
+
+        def count(messages: Any) -> AIMessage:
+            return AIMessage(f"{len(messages)} messages")
+
+        answers: Any = RunnableLambda(count)
         runnable: Any = RunnableWithMessageHistory(
             answers,
             lambda session_id: history,
