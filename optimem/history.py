@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, overload
 
-from optimem.context import Context, VisionReader
+from optimem.context import Context
 from optimem.errors import InputError
 from optimem.memory import Memory
 from optimem.readers import Profile
 from optimem.values import Json
+from optimem.vision_reader import VisionReader
 
 Message = dict[str, Json]
 

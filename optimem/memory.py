@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, get_args
 
+from optimem.assembly import ContextBuilder
 from optimem.bills import Observation, corrected, observe, read_usage
-from optimem.context import Context, ContextBuilder, VisionReader
+from optimem.context import Context
 from optimem.errors import InputError, NotFoundError
 from optimem.facts import turn_facts
 from optimem.fidelity import Fidelity, ReadsPages, keep, measure, sampled
@@ -44,6 +45,7 @@ from optimem.telemetry import ids, traced
 from optimem.tokens import find_counter
 from optimem.transcripts import check_pairs, to_transcript
 from optimem.values import Entry, Json, Page, Plan, Role, Scope, Turn
+from optimem.vision_reader import VisionReader
 
 
 @dataclass(frozen=True, slots=True)

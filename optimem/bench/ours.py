@@ -1,6 +1,6 @@
 """Our own row: what a policy of `optimem.policies` would show at each request.
 
-The facts are those that `optimem.context` plans with, the policy is the one that a `Memory`
+The facts are those that `optimem.situations` gives, the policy is the one that a `Memory`
 runs, and pages stand on sheets as in a context: `tests/test_bench_policy.py` holds the
 tokens of both against each other.
 """
@@ -32,7 +32,7 @@ from optimem.tokens import find_counter
 from optimem.values import Plan, Scope, TurnFacts
 
 _LEGEND, _MARKER, _SHEETS = 118, 21, 32
-"""Tokens of the notes in front of pages, as `optimem.context` words them."""
+"""Tokens of the notes in front of pages, as `optimem.segments` words them."""
 _SCOPE = Scope("bench", "replay")
 
 
