@@ -101,7 +101,8 @@ def test_a_session_from_beginning_to_end(tmp_path: Path, call: Call) -> None:
     code, text, _ = call("context", "s", *reader, "-o", request, *store)
     assert code == 0 and str(request) in text.replace("\n", "")
     sent = json.loads(request.read_text("utf-8"))
-    assert set(sent) == {"messages", "system"} and sent["system"] == messages[0]["content"]
+    assert set(sent) == {"messages", "system"}
+    assert [block["text"] for block in sent["system"]] == [messages[0]["content"]]
     summary = last_json(call("context", "s", *reader, *store, "--json")[1])
     assert summary["context_tokens"] <= 8000 < summary["text_tokens"]
     assert summary["reader"] == "anthropic:claude-opus-5.5" and summary["output"] is None
@@ -113,8 +114,8 @@ def test_a_session_from_beginning_to_end(tmp_path: Path, call: Call) -> None:
         row["tier"] == "text" or "old or older" in row["reason"] or "to fit" in row["reason"]
         for row in plan["pages"]
     )
-    said = call("show", "s", *store)[1].splitlines()
-    assert sum(": tiny, " in line for line in said) == sum(
+    lines = call("show", "s", *store)[1].splitlines()
+    assert sum(": tiny, " in line for line in lines) == sum(
         row["tier"] == "tiny" for row in plan["pages"]
     )
 

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_pages_never_change_and_never_depend_on_when_they_were_laid_out(
 
 def test_tiers_never_rise_while_a_session_grows() -> None:
     with Memory.open("memory://") as memory:
-        past: tuple[Tier, ...] = ()
+        past: Sequence[Tier] = ()
         for turn in packaged_session():
             memory.append(turn)
             tiers = memory.context("openai:gpt-6-astra", 20_000).plan.tiers
