@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         StoreError,
     )
     from optimem.history import ChatHistory
-    from optimem.memory import Memory, Stats
+    from optimem.looking import Stats
+    from optimem.memory import Memory
     from optimem.modes import Tier
     from optimem.past import Receipt
     from optimem.readers import Profile
@@ -45,7 +46,7 @@ _HOMES = {
     "ReaderError": "errors",
     "Recalled": "recall",
     "Receipt": "past",
-    "Stats": "memory",
+    "Stats": "looking",
     "StoreError": "errors",
     "Tier": "modes",
     "Turn": "values",
