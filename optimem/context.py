@@ -165,7 +165,8 @@ class Context:
         else:
             if not (is_refused(reply) or was_cut(reply)):
                 return reply
-            other = await to_thread(self.as_text if is_refused(reply) else self.smaller)
+            refused = is_refused(reply)
+            other = await (to_thread(self.as_text) if refused else to_thread(self.smaller))
         return await create(**_joined(await to_thread(other.request), arguments))
 
     def _again(self, reader: Profile, budget: int | None) -> Context:
