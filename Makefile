@@ -49,7 +49,7 @@ clean: ## Remove build output and caches; .venv stays
 	$(PYTHON) -m venv .venv
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[all]'
+	$(PIP) --editable '.[fast,tokens,vision]'
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
