@@ -45,7 +45,7 @@ class AgeDecay:
     Figure 13 names the tiers and, for human memory, the times; it has no formula. The
     default counts turns, since agents work in bursts: text for 8 turns, the sharp modes each
     for twice as long as the one before, Small from 64 turns on, Tiny from 2,048, gone after
-    4,096. Small lasts longest, since it is the coarsest mode in which most exact strings are
+    3,072. Small lasts longest, since it is the coarsest mode in which most exact strings are
     still read whole (`optimem bench policy`).
 
     Attributes:
@@ -60,7 +60,7 @@ class AgeDecay:
         (Tier.BASE, 32),
         (Tier.SMALL, 64),
         (Tier.TINY, 2048),
-        (Tier.FORGOTTEN, 4096),
+        (Tier.FORGOTTEN, 3072),
     )
 
     @classmethod

@@ -118,8 +118,8 @@ def test_evidence_is_one_as_text_the_rate_on_a_page_and_nothing_when_gone() -> N
     log = Log(only, OPENAI)
     assert replay(only, OPENAI, FullText(log)).evidence == 1
     assert replay(only, OPENAI, Sliding(log, 20_000)).evidence == 0
-    small = Epochs(steps=(AgeDecay("turns", ((Tier.SMALL, 8),)),))
-    gone = Epochs(steps=(AgeDecay("turns", ((Tier.FORGOTTEN, 8),)),))
+    small = Epochs(steps=(AgeDecay("turns", ((Tier.SMALL, 8),)),), horizon=1000)
+    gone = Epochs(steps=(AgeDecay("turns", ((Tier.FORGOTTEN, 8),)),), horizon=1000)
     bare = replace(only, pages=[replace(page, anchors=()) for page in only.pages])
     log_bare = Log(bare, OPENAI)
     assert replay(bare, OPENAI, Ours(log_bare, rates(0.5), small, None)).evidence == 0.5

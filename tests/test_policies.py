@@ -53,8 +53,8 @@ def test_the_default_ladder_follows_figure_13() -> None:
     assert (min(ages[Tier.LARGE]), max(ages[Tier.LARGE])) == (9, 31)
     assert (min(ages[Tier.BASE]), max(ages[Tier.BASE])) == (33, 63)
     assert (min(ages[Tier.SMALL]), max(ages[Tier.SMALL])) == (65, 2047)
-    assert (min(ages[Tier.TINY]), max(ages[Tier.TINY])) == (2049, 4095)
-    assert min(ages[Tier.FORGOTTEN]) == 4097
+    assert (min(ages[Tier.TINY]), max(ages[Tier.TINY])) == (2049, 3071)
+    assert min(ages[Tier.FORGOTTEN]) == 3073
 
 
 def test_ages_count_turns_tokens_or_time() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -33,6 +34,7 @@ from optimem.values import Plan, Scope, TurnFacts
 
 _LEGEND, _MARKER, _SHEETS = 118, 21, 32
 """Tokens of the notes in front of pages, as `optimem.segments` words them."""
+_TRIES = 4
 _SCOPE = Scope("bench", "replay")
 
 
@@ -101,6 +103,7 @@ class Ours:
                 self._beside[anchor].append(page.number)
         self._past: Plan | None = None
         self._blocks: list[tuple[int, int]] = []
+        self._drawn: Plan | None = None
         self.epochs = 0
 
     @property
@@ -117,11 +120,23 @@ class Ours:
         except BudgetError as error:  # a single exchange may be longer than a small window
             situation = replace(situation, budget=error.smallest)
             plan = self._policy.apply(situation, past or Plan()).settled()
-        if plan != past:
-            self.epochs += 1
-            self._blocks = self._shown(plan, situation.marker)
-            self._past = plan
-        return self._log.prompt(max(plan.frontier, self._log.head), turns, self._blocks), self, None
+        prompt = self._prompt(plan, turns, situation.marker)
+        for _ in range(_TRIES):  # what is over of a sheet costs more than its share
+            over = prompt.total - (self._budget or prompt.total)
+            if over <= 0 or situation.budget is None:
+                break
+            situation = replace(situation, budget=situation.budget - over)
+            with suppress(BudgetError):
+                plan = self._policy.apply(situation, past or Plan()).settled()
+            prompt = self._prompt(plan, turns, situation.marker)
+        self.epochs += plan != past
+        self._past = plan
+        return prompt, self, None
+
+    def _prompt(self, plan: Plan, turns: int, marker: int) -> Prompt:
+        if plan != self._drawn:
+            self._blocks, self._drawn = self._shown(plan, marker), plan
+        return self._log.prompt(max(plan.frontier, self._log.head), turns, self._blocks)
 
     def situation(self, turns: int, at: float) -> Situation:
         """What the policy sees when the log has so many turns, at the prices of sheets."""

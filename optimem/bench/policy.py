@@ -221,7 +221,7 @@ def _growth(sessions: Sessions, rates: Rates) -> Iterator[Check]:
     recorded, profile = sessions.generated["10M"], find_reader(READERS[0])
     log, spent = Log(recorded, profile), recorded.spent()
     means = []
-    for end in (1_000_000, recorded.tokens):
+    for end in (SIZES["1M"], recorded.tokens):
         row = Ours(log, rates, Epochs(), None)
         points = [n for n in recorded.requests() if end - _LEAD < spent[n] <= end]
         sizes = [row.send(n, recorded.times[n - 1])[0].total for n in points]
