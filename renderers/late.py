@@ -47,7 +47,8 @@ class LateGlyphs:
             self._drawn[point] = (pixels[::2] << 4 | pixels[1::2]).tobytes()
             self._new += 1
         pairs = np.frombuffer(self._drawn[point], np.uint8)[: cells * width * height // 2]
-        return np.stack([pairs >> 4, pairs & 15], axis=-1).reshape(height, cells * width)
+        ink = np.stack([pairs >> 4, pairs & 15], axis=-1, dtype=np.uint8)
+        return ink.reshape(height, cells * width)
 
     def save(self) -> None:
         """Write all glyphs to the cache, if enough of them are new."""

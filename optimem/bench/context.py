@@ -68,6 +68,8 @@ def _measure(
     memory: Memory, turns: Iterator[dict[str, Json]], reader: str, budget: int, rounds: int
 ) -> dict[str, Any]:
     wall, processor = [], []
+    context = memory.context(reader, budget)
+    request = context.request()
     for _ in range(rounds):
         memory.append(next(turns))
         memory.context(reader, budget).request()  # what an epoch draws

@@ -19,6 +19,7 @@ from optimem.errors import MissingExtraError
 if TYPE_CHECKING:
     from optimem.vision.got import part_prompt
     from optimem.vision.inputs import ModelInputs, Past, Span, batch
+    from optimem.vision.lines import find_line
     from optimem.vision.reader import LocalReader
 
 _HOMES = {
