@@ -515,7 +515,7 @@ def test_a_fraction_needs_a_whole() -> None:
 
 
 def test_a_policy_of_ones_own() -> None:
-    policy = Epochs((AgeDecay("turns", ((Tier.TINY, 2),)), TokenBudget()))
+    policy = Epochs((AgeDecay("turns", ((Tier.TINY, 2),)), TokenBudget()), horizon=1000)
     model = ScriptedModel()
     memory = OptiMemMiddleware("memory://", policy=policy)
     agent = build(model, [], middleware=[memory], checkpointer=InMemorySaver())

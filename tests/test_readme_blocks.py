@@ -21,7 +21,8 @@ from optimem import Memory
 from optimem.testing import ReadingServer
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+AGENTS = re.compile(r"### In agents\n.*?\n(?=### )", re.DOTALL)  # see test_readme_agents
+BLOCKS = re.findall(r"```python\n(.*?)```", AGENTS.sub("", README), re.DOTALL)
 
 
 def group(block: str) -> str:
