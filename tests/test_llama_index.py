@@ -42,6 +42,8 @@ def test_what_leaves_short_term_memory_comes_back_as_pages(memory: Memory) -> No
             await short.aput(message)
             await short.aput(ChatMessage(role="assistant", content=f"Noted {number}."))
         found: list[ChatMessage] = await short.aget()
+        store: Any = short.sql_store  # left alone it warns when it is collected
+        await store._async_engine.dispose()
         return found
 
     found = asyncio.run(run())
