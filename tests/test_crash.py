@@ -323,7 +323,7 @@ def test_a_moving_slot_loses_and_doubles_nothing(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_sixteen_writers_while_a_slot_moves(tmp_path: Path) -> None:
-    crowd_while_a_slot_moves(tmp_path, writers=16, turns=5 * ROUNDS, readers=4)
+    crowd_while_a_slot_moves(tmp_path, writers=16, turns=1000, readers=4)
 
 
 def crowd_while_a_slot_moves(folder: Path, writers: int, turns: int, readers: int) -> None:
