@@ -7,6 +7,7 @@ epochs everything in front of the text is the same, byte for byte.
 from __future__ import annotations
 
 from asyncio import to_thread
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,7 @@ Again = Callable[[Profile, "int | None"], "Context"]
 """Makes a context of the same session for another reader and budget."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Context:
     """What one reader is sent.
 
@@ -45,9 +46,16 @@ class Context:
     tokens: int
     text_tokens: int
     tools: Sequence[Mapping[str, Json]]
-    image: Image = field(repr=False, compare=False)
-    vision: VisionSession | None = field(default=None, repr=False, compare=False)
-    again: Again | None = field(default=None, repr=False, compare=False)
+    image: Image = field(compare=False)
+    vision: VisionSession | None = field(default=None, compare=False)
+    again: Again | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        shown = Counter(segment.kind for segment in self.segments)
+        return (
+            f"<Context for {self.reader.name}: {self.tokens:,} tokens (as text"
+            f" {self.text_tokens:,}), {shown['page']} pages, {shown['turn']} turns>"
+        )
 
     def model_inputs(self, past: Any = None) -> Mapping[str, Any]:
         """What a local model's `forward` and `generate` take: ids, mask, positions, vision tokens.

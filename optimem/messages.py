@@ -33,6 +33,7 @@ _ROLES |= {"developer": "system", "function": "tool"}
 _LANGCHAIN_ROLES: dict[str, Role] = {"human": "user", "ai": "assistant", "system": "system"}
 _LANGCHAIN_ROLES |= {"tool": "tool", "function": "tool"}
 _GEMINI_ROLES: dict[str, Role] = {"user": "user", "model": "assistant", "function": "tool"}
+_SUCH_AS = '{"role": "user", "content": "…"}'
 _LATEST = 1e15  # seconds; a larger number is no time
 _DEEPEST = 100  # levels of nesting in a message; no recursion over one can overflow the stack
 
@@ -58,7 +59,11 @@ def parse(
     if not isinstance(message, Mapping) and hasattr(message, "model_dump"):
         message = _plain(message)
     if not isinstance(message, Mapping):
-        raise InputError(f"a message must be a JSON object, not {type(message).__name__}")
+        kind = type(message).__name__
+        raise InputError(
+            f"a message must be a JSON object such as {_SUCH_AS}, or a client's or LangChain's"
+            f" message, not {kind}"
+        )
     _check_json(message)
     if isinstance(message.get("data"), Mapping) and isinstance(message.get("type"), str):
         return _parse_langchain(message, id, time, default_id)
@@ -70,6 +75,8 @@ def parse(
     if not isinstance(role, str) or role not in _ROLES:
         raise InputError(f"unknown role {role!r}: use one of {', '.join(_ROLES)}")
     content = message.get("content")
+    if "content" not in message and role != "assistant":  # its words may stand under another key
+        raise InputError(f"a {role} message needs content, as in {_SUCH_AS}")
     parts = content_parts(content)
     apart = message.get("type") == SYSTEM_APART
     dialect: Dialect = "anthropic" if apart or _is_anthropic(content) else "openai"

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple, overload
 
 from optimem.modes import Tier
@@ -164,11 +165,11 @@ class Plan:
 
     def stretches(self, pages: int) -> Iterator[tuple[range, Tier, str]]:
         """The first so many pages, those together that stand alike: numbers, tier and reason."""
-        starts = {0, self.gone, *(page for page, _ in self.reasons)}
+        starts = {0, self.gone, self.pages, *(page for page, _ in self.reasons)}
         codes = self.codes
         starts |= {self.gone + n for n in range(1, len(codes)) if codes[n] != codes[n - 1]}
-        ordered = sorted(start for start in {*starts, self.pages} if start < pages)
-        for start, stop in zip(ordered, [*ordered[1:], pages], strict=True):
+        ordered = sorted(start for start in starts if start < pages)
+        for start, stop in pairwise([*ordered, pages]):
             yield range(start, stop), self.tier(start), self.reason(start)
 
     def shows(self, kept: Kept) -> bool:

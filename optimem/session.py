@@ -110,6 +110,10 @@ class Session:
         memory._owns_store = True
         return memory
 
+    def __repr__(self) -> str:
+        scope = f"{self.scope.namespace}/{self.scope.session}"
+        return f"<{type(self).__name__} {scope} in {self.store.url}>"
+
     def close(self) -> None:
         """Close the store if this memory opened it."""
         if self._owns_store:

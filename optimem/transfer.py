@@ -23,6 +23,7 @@ from optimem.values import Scope, Turn, dump_json
 
 _FORMAT = 1
 _AT_ONCE = 256  # turns of one append
+_HINT = "name a file of `optimem export`; a transcript is added by `optimem ingest`"
 
 
 def export_sessions(store: Store, namespace: str, sessions: Sequence[str] = ()) -> Iterator[str]:
@@ -32,12 +33,15 @@ def export_sessions(store: Store, namespace: str, sessions: Sequence[str] = ()) 
         NotFoundError: there is no such session.
     """
     known = store.sessions(namespace)
-    for session in sessions or known:
-        if session not in known:
-            raise NotFoundError(f"no session {session!r} in namespace {namespace!r}")
-        scope = Scope(namespace, session)
+    if unknown := set(sessions).difference(known):
+        raise NotFoundError(f"no session {min(unknown)!r} in namespace {namespace!r}")
+    return _lines(store, [Scope(namespace, session) for session in sessions or known])
+
+
+def _lines(store: Store, scopes: Iterable[Scope]) -> Iterator[str]:
+    for scope in scopes:
         settings = dict(sorted(store.state(scope).settings.items()))
-        yield dump_json({"optimem": _FORMAT, "session": session, "settings": settings})
+        yield dump_json({"optimem": _FORMAT, "session": scope.session, "settings": settings})
         for entry in store.entries(scope):
             turn = entry.turn
             yield dump_json({"id": turn.id, "time": turn.time, "message": dict(turn.message)})
@@ -61,7 +65,7 @@ def import_sessions(store: Store, namespace: str, lines: Iterable[str]) -> Itera
             yield from _store(store, scope, waiting, settings)
             scope, settings = _header(value, namespace, number)
         elif scope is None:
-            raise InputError(f"line {number}: a session's first line is missing; export it again")
+            raise InputError(f"line {number}: a session's first line is missing; {_HINT}")
         else:
             waiting.append(_turn(value, number))
         if len(waiting) == _AT_ONCE:
@@ -106,9 +110,9 @@ def _read(line: str, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"line {number} is no JSON: {error}") from None
+        raise InputError(f"line {number} is no JSON: {error}; {_HINT}") from None
     if not isinstance(value, dict):
-        raise InputError(f"line {number} is no object")
+        raise InputError(f"line {number} is no object; {_HINT}")
     return value
 
 

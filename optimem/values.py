@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from optimem.errors import InputError
 from optimem.modes import Tier
 from optimem.plans import Kept as Kept
 from optimem.plans import Plan as Plan
@@ -38,6 +39,11 @@ class Scope:
 
     namespace: str
     session: str
+
+    def __post_init__(self) -> None:
+        for name, value in (("namespace", self.namespace), ("session", self.session)):
+            if not isinstance(value, str):
+                raise InputError(f"a {name} is named by a string, not {value!r}: {name}='42'")
 
 
 # What a turn is made of, in the order in which it came.

@@ -12,14 +12,19 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 
+import optimem
 from optimem import Memory
+from optimem.bench import BENCHES
 from optimem.cli import app, main
+from optimem.readers import reader_names
 
 TRANSCRIPT = Path(__file__).parent / "transcripts/tool_calls_tau_airline__task2_trial1.json"
 COMMANDS = sorted(vars(typer.main.get_command(app))["commands"])
@@ -182,6 +187,30 @@ def test_the_store_may_come_from_the_environment(
     assert (tmp_path / "m.db").exists()
 
 
+def test_a_session_of_a_few_turns_is_shown_with_its_plan(tmp_path: Path, call: Call) -> None:
+    store = ("--store", f"sqlite:///{tmp_path}/m.db")
+    file = write(tmp_path / "t.json", [say("user", "hello")])
+    assert call("ingest", file, "--session", "s", *store)[0] == 0
+    assert call("context", "s", "--reader", "openai:gpt-6-astra", *store)[0] == 0
+    code, text, _ = call("show", "s", *store)
+    assert code == 0 and "plan for openai:gpt-6-astra" in text and "epoch 1: all text" in text
+    ((_, plan),) = last_json(call("show", "s", *store, "--json")[1])["plans"].items()
+    assert plan["pages"] == []
+
+
+def test_names_of_readers_are_never_cut(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimem.cli.machine.out", Console(width=60))
+    text = call("readers")[1]
+    assert all(f"│ {name} " in text for name in reader_names())
+
+
+def test_the_version_and_the_options_of_a_benchmark(call: Call) -> None:
+    assert call("--version") == (0, f"optimem {optimem.__version__}\n", "")
+    for name in BENCHES:
+        code, text, _ = call("bench", name, "--help")
+        assert code == 0 and text.startswith(f"usage: optimem bench {name}")
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_worth_reading(command: str, call: Call) -> None:
     code, text, _ = call(*command.split(), "--help")
@@ -221,6 +250,8 @@ def test_doctor_reports_what_is_there(tmp_path: Path, call: Call) -> None:
     assert code == 0 and store in text and "extra    tokens: installed" in text
     report = last_json(call("doctor", "--store", store, "--json")[1])
     assert report["store"] == store and report["counter"] and report["atlas"]
+    extras = set(metadata("optimem").get_all("Provides-Extra", ())) - {"all", "dev"}
+    assert report["extras"].keys() == extras and report["extras"]["vision"]
 
 
 def test_doctor_exits_with_2_when_something_needed_is_missing(

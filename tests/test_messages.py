@@ -383,7 +383,9 @@ def nested(depth: int) -> Json:
     [
         ({"role": "wizard", "content": "x"}, "unknown role 'wizard'"),
         ({"content": "x"}, "unknown role None"),
-        ("hello", "must be a JSON object"),
+        ("hello", "must be a JSON object such as"),
+        ({"role": "user", "text": "hello"}, "a user message needs content, as in"),
+        ({"role": "tool", "tool_call_id": "a"}, "a tool message needs content"),
         ({"role": "user", "content": 3}, "content must be text"),
         ({"role": "user", "content": [3]}, "a content block must be"),
         ({"role": "user", "content": [{"text": "x"}]}, "a content block must be"),

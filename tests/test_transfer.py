@@ -149,6 +149,12 @@ def test_the_command_line_moves_sessions(
     assert run("import", str(file), "--store", new, "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"turns": 609}
     assert run("import", str(tmp_path / "absent"), "--store", new) == 2
-    assert run("export", "nowhere", "--store", old) == 2
+    exported = file.read_bytes()
+    assert run("export", "nowhere", "--store", old, "-o", str(file)) == 2
+    assert file.read_bytes() == exported  # not emptied by a name that is not there
+    transcript = tmp_path / "transcript.json"
+    transcript.write_text('[\n{"role": "user", "content": "hello"}\n]', "utf-8")
+    assert run("import", str(transcript), "--store", new) == 2
+    assert "added by `optimem ingest`" in capsys.readouterr().err
     assert run("export", "42", "--store", new) == 0
     assert capsys.readouterr().out.splitlines() == list(export_sessions(store, "acme", ["42"]))

@@ -12,18 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimem.errors import InputError
 from optimem.messages import parse
-from optimem.modes import Tier
-from optimem.values import Attachment, Page, PageFacts, Plan, Span, dump_json
+from optimem.values import Attachment, Page, PageFacts, Scope, Span, dump_json
 
 PAGE = Page(0, ("<user#0> one", " two"), (Span(0, "user", 0, 16, True, True),), (), (1, 0), "s")
-plans = st.builds(
-    Plan,
-    st.lists(st.sampled_from(list(Tier)), max_size=5).map(tuple),
-    st.integers(0, 2**31),
-    st.booleans(),
-    st.integers(0, 2**31),
-)
 
 
 @given(st.text(st.characters(codec=None)))
@@ -32,9 +25,10 @@ def test_json_keeps_every_code_point(text: str) -> None:
     assert line.isascii() and json.loads(line) == {"text": text}
 
 
-@given(plans)
-def test_plans_come_back_from_json(plan: Plan) -> None:
-    assert Plan.from_json(plan.to_json()) == plan
+@pytest.mark.parametrize("names", [("default", 42), (None, "42")])
+def test_sessions_are_named_by_strings(names: tuple[str, str]) -> None:
+    with pytest.raises(InputError, match="is named by a string, not"):
+        Scope(*names)
 
 
 def test_values_are_frozen_and_equal_by_content() -> None:
@@ -85,18 +79,3 @@ def test_an_attachment_is_named_by_its_bytes_or_else_its_block() -> None:
     assert one.digest == replace(one, block={"a": 2}, name="other").digest
     reference = replace(one, data=None)
     assert reference.digest != replace(reference, block={"a": 2}).digest
-
-
-@pytest.mark.parametrize("tier", list(Tier))
-def test_tiers_have_labels_and_modes_have_sizes(tier: Tier) -> None:
-    assert Tier.parse(tier.label) is tier
-    if tier.is_mode:
-        assert (tier.cell[0] * 128, tier.cell[1] * 64) == (tier.side, tier.side)
-    else:
-        with pytest.raises(ValueError, match="no size in pixels"):
-            _ = tier.side
-
-
-def test_an_unknown_tier_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="text, gundam, large"):
-        Tier.parse("huge")

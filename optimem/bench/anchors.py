@@ -18,8 +18,8 @@ name the `tests` folder of a checkout as the argument when the benchmark runs fr
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,8 +82,9 @@ class Extraction:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and end with one JSON line."""
-    named = sys.argv[1:] if arguments is None else list(arguments)
-    tests = Path(named[0]) if named else _TESTS
+    parser = argparse.ArgumentParser("optimem bench anchors", description=__doc__)
+    parser.add_argument("tests", nargs="?", type=Path, default=_TESTS, help="of a checkout")
+    tests = parser.parse_args(arguments).tests
     sessions = list(read_sessions(tests))
     extraction = measure_extraction(tests)
     count = find_counter().count

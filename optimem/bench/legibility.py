@@ -44,6 +44,7 @@ import numpy as np
 
 from optimem.bench.corpus import KINDS, pages_of, turns_of
 from optimem.bench.report import Check, print_report
+from optimem.errors import MissingExtraError
 from optimem.fidelity import compared
 from optimem.modes import COLUMNS, Tier
 from optimem.renderers.atlas import Pixels
@@ -54,8 +55,8 @@ from optimem.values import SPLIT, Page
 
 try:
     from rapidfuzz.distance import Levenshtein
-except ImportError as error:
-    raise ImportError("this benchmark needs rapidfuzz: pip install 'optimem[bench]'") from error
+except ImportError:
+    raise MissingExtraError("this benchmark", "bench") from None
 
 TIERS = (Tier.LARGE, Tier.BASE, Tier.PX896, Tier.PX768, Tier.SMALL, Tier.TINY)
 ALPHABET = frozenset(

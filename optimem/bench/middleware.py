@@ -9,6 +9,7 @@ are told apart. The ceiling is the round trip to Redis.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -24,6 +25,7 @@ _WORDS = "The harbour of that town was built of grey stone, and the boats were p
 
 def main() -> None:
     """Measure, print, and end with one JSON line."""
+    argparse.ArgumentParser("optimem bench middleware", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder, running_redis(Path(folder)) as url:
         if url is None:
             raise SystemExit("install redis-server: apt-get install redis-server")

@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from optimem.bench.corpus import pages_of, turns_of
+from optimem.errors import MissingExtraError
 from optimem.exact import find_exact
 from optimem.modes import MODES, Tier
 from optimem.renderers.page import page_pixels
@@ -39,8 +40,8 @@ from optimem.values import Page
 
 try:
     from rapidfuzz.distance import Levenshtein
-except ImportError as error:
-    raise ImportError("this benchmark needs rapidfuzz: pip install 'optimem[bench]'") from error
+except ImportError:
+    raise MissingExtraError("this benchmark", "bench") from None
 
 TIERS = (Tier.SMALL, Tier.TINY, Tier.PX768, Tier.BASE, Tier.PX896, Tier.LARGE)
 LENGTHS = (4, 6, 9, 14, 22, 40)

@@ -8,8 +8,8 @@ folder of a checkout as the argument when the benchmark runs from elsewhere.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,10 @@ class Answer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and end with one JSON line."""
-    named = sys.argv[1:] if arguments is None else list(arguments)
-    answers = list(measure(Path(named[0]) if named else _TESTS))
+    parser = argparse.ArgumentParser("optimem bench recall", description=__doc__)
+    parser.add_argument("tests", nargs="?", type=Path, default=_TESTS, help="of a checkout")
+    tests = parser.parse_args(arguments).tests
+    answers = list(measure(tests))
     results: dict[str, Any] = {"questions": len(answers)}
     for first in (1, _FIRST, 10):
         results[f"first_{first}_percent"] = share(answers, first)

@@ -5,6 +5,7 @@ The ceiling is the interpreter itself; both are measured in the same run, in tur
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ _ROUNDS = 15
 
 def main() -> None:
     """Measure, print, and end with one JSON line."""
+    argparse.ArgumentParser("optimem bench startup", description=__doc__).parse_args()
     bare: list[float] = []
     ours: list[float] = []
     for _ in range(_ROUNDS):

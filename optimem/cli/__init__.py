@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import cast
+from typing import Annotated, cast
 
 import typer
 
+from optimem import __version__
 from optimem.cli import calibrate, demo, machine, mcp, session, transfer, worker
 from optimem.cli.terminal import print_json, printable
 from optimem.errors import OptiMemError
@@ -28,8 +29,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"optimem {__version__}")
+        raise typer.Exit
+
+
+_VersionOption = Annotated[
+    bool, typer.Option("--version", help="Print the version.", callback=_print_version)
+]
+
+
 @app.callback(invoke_without_command=True)
-def help_alone(context: typer.Context) -> None:
+def help_alone(context: typer.Context, version: _VersionOption = False) -> None:
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -48,9 +60,8 @@ app.command()(worker.worker)
 app.command()(mcp.mcp)
 app.command()(machine.readers)
 app.command()(calibrate.calibrate)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    machine.bench
-)
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command(context_settings=_PASSED_ON)(machine.bench)  # `bench NAME --help` is NAME's help
 app.command()(machine.doctor)
 
 

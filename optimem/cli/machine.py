@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,23 @@ from optimem.errors import NotFoundError, OptiMemError
 
 if TYPE_CHECKING:
     from optimem.readers import Profile
+
+_EXTRAS = {
+    "tokens": "rs_bpe",
+    "redis": "redis",
+    "crypto": "cryptography",
+    "vision": "torch",
+    "langchain": "langchain",
+    "langchain-classic": "langchain_classic",
+    "openai-agents": "agents",
+    "pydantic-ai": "pydantic_ai",
+    "llama-index": "llama_index",
+    "mcp": "mcp",
+    "otel": "opentelemetry",
+    "fast": "isal",
+    "calibrate": "openai",
+    "bench": "reportlab",
+}  # each extra, and a module that it brings
 
 
 def readers(
@@ -38,6 +55,8 @@ def readers(
             print(f"{key:13} {_plain(value)}")
         return
     table = Table("reader", "window", "$/M in", "cached", "tokens a page")
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max(map(len, rows))
     for row in rows.values():
         pages = ", ".join(f"{tier} {cost}" for tier, cost in row["pages"].items())
         numbers = (row["window"], row["input_price"], row["cached_price"])
@@ -78,14 +97,20 @@ def bench(
     name: Annotated[str, typer.Argument(help="Which one; without it they are listed.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a benchmark, which ends with one JSON line. Further options are passed on to it."""
+    """Run a benchmark, which ends with one JSON line. Its options: `optimem bench NAME --help`."""
     from optimem.bench import BENCHES
 
+    if name == "--help":
+        out.print(options.get_help())
+        return
     if not name:
+        table = Table.grid(padding=(0, 2))
+        for row in BENCHES.items():
+            table.add_row(*row)
         if as_json:
             print_json({"benchmarks": BENCHES})
-        for bench_name, measures in () if as_json else BENCHES.items():
-            out.print(f"{bench_name:12} {measures}", markup=False, highlight=False)
+        else:
+            out.print(table)
         return
     if name not in BENCHES:
         raise NotFoundError(f"no benchmark is called {name!r}: use one of {', '.join(BENCHES)}")
@@ -127,7 +152,7 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
             report[name] = check()
         except (OptiMemError, OSError, ImportError) as error:
             problems[name] = str(error)
-    extras = {"tokens": _has("rs_bpe"), "redis": _has("redis")}
+    extras = {extra: find_spec(module) is not None for extra, module in _EXTRAS.items()}
     if not as_json:
         for name, value in (report | problems).items():
             print(f"{name:8} {value}")
@@ -138,7 +163,3 @@ def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:
         raise OptiMemError("; ".join(problems.values()))
     if as_json:
         print_json({**report, "extras": extras})
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

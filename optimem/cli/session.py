@@ -159,8 +159,12 @@ def recall(
     session: SessionArgument,
     query: Annotated[str, typer.Argument(help="A question, words or an exact string.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most turns to return.")] = 5,
-    turn: Annotated[str, typer.Option("--turn", help="Instead of a query: a turn's id.")] = "",
-    page: Annotated[int, typer.Option("--page", help="Instead of a query: a page.")] = -1,
+    turn: Annotated[
+        str, typer.Option("--turn", help="Instead of a query: a turn's id, as recall prints it.")
+    ] = "",
+    page: Annotated[
+        int | None, typer.Option("--page", min=0, help="Instead of a query: a page, from 0 on.")
+    ] = None,
     at: Annotated[
         str, typer.Option("--at", help="Instead of a query: 'page 12, lines 20-31'.")
     ] = "",
@@ -170,14 +174,14 @@ def recall(
     as_json: JsonOption = False,
 ) -> None:
     """Find earlier turns and print their exact words."""
-    if bool(query) + bool(turn) + (page >= 0) + bool(at) != 1:
+    if bool(query) + bool(turn) + (page is not None) + bool(at) != 1:
         raise InputError("name a query, or --turn, or --page, or --at")
     if role and not at:
         raise InputError("--role goes with --at")
     with _existing(store, session, namespace) as memory:
         if turn:
             found = [memory.recall_turn(turn)]
-        elif page >= 0:
+        elif page is not None:
             found = memory.recall_page(page)
         elif at:
             found = memory.recall_place(at, cast("Role", role) if role else None)
@@ -195,7 +199,10 @@ def recall(
 
 def forget(
     session: SessionArgument,
-    turns: Annotated[list[str] | None, typer.Option("--turn", help="A turn's id.")] = None,
+    turns: Annotated[
+        list[str] | None,
+        typer.Option("--turn", help="A turn's id, as recall prints it; may be repeated."),
+    ] = None,
     before: Annotated[str, typer.Option("--before", help="All turns in front of this id.")] = "",
     whole: Annotated[bool, typer.Option("--session", help="The whole session.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

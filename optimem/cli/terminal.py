@@ -20,7 +20,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="OPTIMEM_STORE",
-        help="sqlite:///path or memory://; by default a file in your data folder.",
+        help="sqlite:///path/to/file.db or redis://host; by default a file in your data folder.",
         show_default=False,
     ),
 ]

@@ -58,6 +58,8 @@ def export_(
             count += 1
     if as_json:
         print_json({"file": str(file), "lines": count})
+    elif file is not None:
+        out.print(f"{count} lines written to {file}", soft_wrap=True)
 
 
 def import_(

@@ -120,5 +120,6 @@ def _unknown(name: str, known: dict[str, str]) -> NotFoundError:
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     return NotFoundError(
         f"no reader is called {name!r}.{hint} See all with `optimem readers`, "
-        "or pass an optimem.readers.Profile of your own."
+        "or pass an optimem.readers.Profile of your own, or a model that runs here "
+        "(optimem.vision.LocalReader)."
     )
