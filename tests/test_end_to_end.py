@@ -29,6 +29,8 @@ FOLDER = Path(__file__).parent
 DATA = json.loads((FOLDER / "data/questions.json").read_text("utf-8"))
 GPT, CLAUDE, GEMINI = "openai:gpt-6-astra", "anthropic:claude-opus-5.5", "google:gemini-4-argon"
 BUDGET = 25_000
+CAPTION = 128
+"""Tokens beside a page: the first pages hold some hundred ids each, of which the default 56 keep few."""
 SCHEMA = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
 Say = Callable[[dict[str, Any]], Any]
 """Sends a request and returns the client's reply, whole."""
@@ -113,7 +115,7 @@ def test_every_answer_stands_in_its_turn() -> None:
 
 def test_every_answer_has_faded() -> None:
     """Before any is asked, the turns that answer are pages, and none of them is text too."""
-    with Memory.open("memory://") as memory:
+    with Memory.open("memory://", caption_tokens=CAPTION) as memory:
         memory.extend(session())
         frontier = memory.context(at_small(GPT), BUDGET).plan.frontier
         positions = {turn.id: place for place, turn in enumerate(memory.turns())}
@@ -144,9 +146,8 @@ def test_one_page_through_every_client(server: ReadingServer) -> None:
 def test_forty_questions_through_every_client(server: ReadingServer) -> None:
     say = clients(server)
     found: dict[str, dict[str, bool]] = {}
-    anchored: set[str] = set()
-    recalled: set[str] = set()
-    with Memory.open("memory://") as memory:
+    replied: dict[str, set[str]] = {}
+    with Memory.open("memory://", caption_tokens=CAPTION) as memory:
         memory.extend(session())
         for reader in (GPT, CLAUDE, GEMINI):
             profile = at_small(reader)
@@ -160,18 +161,33 @@ def test_forty_questions_through_every_client(server: ReadingServer) -> None:
                 if question.is_prose:
                     read = plain(question.answer) in read_on_pages(exchange)
                     found.setdefault(reader, {})[question.id] = read
-                elif question.answer in captions(exchange):
-                    anchored.add(question.id)
-                    assert question.answer in said, question.id
                 else:
-                    exact = memory.recall(question.question, limit=10)
-                    assert any(question.answer in turn.text for turn in exact), question.id
-                    recalled.add(question.id)
+                    assert question.answer in captions(exchange), question.id
+                    if question.answer in said:
+                        replied.setdefault(reader, set()).add(question.id)
     assert all(exchange.status == 200 for exchange in server.exchanges)
     for reader, answers in found.items():
         assert sum(answers.values()) >= 0.95 * len(answers), (reader, answers)
-    assert len(anchored) >= 9 and not anchored & recalled, (anchored, recalled)
-    print({reader: sum(answers.values()) for reader, answers in found.items()}, len(anchored))
+    # The server's look-up may miss a turn; what it finds is mended by the anchor.
+    assert all(len(ids) >= 11 for ids in replied.values()), replied
+    counts = {reader: (sum(read.values()), len(replied[reader])) for reader, read in found.items()}
+    print("read in prose, exact strings in replies:", counts)
+
+
+def test_ids_that_have_no_anchor_are_recalled() -> None:
+    """With less room beside each page, as by default, some ids are read off no caption."""
+    asked = [question for question in QUESTIONS if not question.is_prose]
+    with Memory.open("memory://") as memory:
+        memory.extend(session())
+        memory.context(at_small(GPT), BUDGET)
+        beside = " ".join(
+            anchor for page in memory.pages() for anchor in memory.anchors(page.number)
+        )
+        missing = [question for question in asked if question.answer not in beside]
+        assert 0 < len(missing) <= 3
+        for question in missing:
+            exact = memory.recall(question.question, limit=10)
+            assert any(question.answer in turn.text for turn in exact), question.id
 
 
 @pytest.mark.long

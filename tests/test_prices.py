@@ -16,6 +16,7 @@ from optimem.readers.open_prices import (
     idefics3,
     internvl,
     kimi,
+    llama4,
     mistral,
     smart_resize,
 )
@@ -188,6 +189,7 @@ def rules() -> list[tuple[Callable[..., ImageCost], dict[str, object]]]:
         (mistral, {"patch": 28, "side": 1540}),
         (internvl, {}),
         (idefics3, {}),
+        (llama4, {}),
         (got_ocr2, {}),
         (deepseek_ocr, {}),
         (deepseek_ocr2, {}),

@@ -6,6 +6,8 @@ positions in the decoder, markers around the image included where the rule names
 
 from __future__ import annotations
 
+import struct
+from functools import cache
 from math import ceil, floor, sqrt
 
 from optimem.readers.prices import ImageCost
@@ -105,6 +107,52 @@ def idefics3(
     columns, rows = (ceil((length + length % 2) / tile) for length in (wide, high))
     tiles = columns * rows if columns * rows > 1 else 0
     return ImageCost(tokens * (tiles + 1), (columns * tile, rows * tile))
+
+
+def llama4(
+    width: int, height: int, *, tile: int = 336, tokens: int = 144, most: int = 16
+) -> ImageCost:
+    """Llama 4: padded onto the canvas of tiles that shrinks it least, and a view of the whole.
+
+    Source: the image processor of Llama 4 in transformers, and the prompt that its processor
+    makes: one separator a tile, three markers around the image. Images that fit a canvas are
+    not enlarged, but for those that are smaller than a tile.
+    """
+    scales = [
+        _single(min(columns * tile / width, rows * tile / height))
+        for columns, rows in _canvases(most)
+    ]
+    larger = [scale for scale in scales if scale >= 1]
+    best = min(larger) if larger else max(scales)
+    fitting = [grid for grid, scale in zip(_canvases(most), scales, strict=True) if scale == best]
+    columns, rows = min(fitting, key=lambda grid: grid[0] * grid[1])
+    wide, high = min(max(width, tile), columns * tile), min(max(height, tile), rows * tile)
+    across, down = wide / width, high / height
+    if across < down:
+        high = max(1, min(floor(height * across), high))
+    else:
+        wide = max(1, min(floor(width * down), wide))
+    tiles = columns * rows if columns * rows > 1 else 0
+    return ImageCost(tokens * (tiles + 1) + tiles + 3, (wide, high))
+
+
+def _single(number: float) -> float:
+    """In 32 bits, as Llama 4's own arithmetic, where nearly as good a canvas is as good."""
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
+
+
+@cache
+def _canvases(most: int) -> tuple[tuple[int, int], ...]:
+    """Columns and rows of Llama 4's canvases, in the order in which the first of equals counts."""
+    grids = [
+        (tiles // rows, rows)
+        for tiles in range(most, 0, -1)
+        for rows in range(1, tiles + 1)
+        if tiles % rows == 0
+    ]
+    aspects = list(dict.fromkeys(rows / columns for columns, rows in grids))
+    return tuple(sorted(grids, key=lambda grid: aspects.index(grid[1] / grid[0])))
 
 
 def got_ocr2(width: int, height: int) -> ImageCost:

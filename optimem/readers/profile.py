@@ -32,6 +32,7 @@ RULES: Mapping[str, Rule] = {
         open_prices.mistral,
         open_prices.internvl,
         open_prices.idefics3,
+        open_prices.llama4,
         open_prices.got_ocr2,
         open_prices.deepseek_ocr,
         open_prices.deepseek_ocr2,
