@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from google import genai
+from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import OpenAI
 
 from optimem import InputError, Memory
 from optimem.bills import Usage, read_usage
 from optimem.context import Context
 from optimem.readers import Profile, find_reader
+from optimem.testing import ReadingServer
 
 
 @pytest.mark.parametrize(
@@ -88,8 +94,8 @@ def talk(
     return factors
 
 
-def begun() -> Memory:
-    memory = Memory.open("memory://", counter="chars")
+def begun(counter: str = "chars") -> Memory:
+    memory = Memory.open("memory://", counter=counter)
     memory.extend({"role": "user", "content": f"turn {n}: " + "of words. " * 90} for n in range(60))
     return memory
 
@@ -145,6 +151,115 @@ def test_drift_is_announced_and_stays(caplog: pytest.LogCaptureFixture) -> None:
         assert other.context(wrong, 7_000).reader.image_factor == seen.factor
         host = replace(wrong, name="azure:gpt-6-astra")
         assert other.context(host, 7_000).reader.image_factor == 1
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of the user's own readers."""
+    path = tmp_path / "readers.json"
+    path.write_text('{"models": {"mine": {"like": "openai:gpt-6-astra", "window": 9000}}}')
+    monkeypatch.setenv("OPTIMEM_READERS", str(path))
+    return path
+
+
+def test_other_sessions_begin_with_what_was_learned(file: Path) -> None:
+    """With that model and host, where the user has a file of readers; it may be learned anew."""
+    name = "azure:gpt-6-astra"
+
+    def times(factor: float) -> Callable[[Context], Any]:
+        def say(context: Context) -> dict[str, int]:
+            pages = [segment for segment in context.segments if segment.is_image]
+            rule = images(context) / context.reader.image_factor
+            assert pages
+            return {"prompt_tokens": context.tokens - images(context) + round(rule * factor)}
+
+        return say
+
+    with begun() as memory:
+        (learned,) = talk(memory, find_reader(name), 1, times(1.5))
+        assert learned == pytest.approx(1.5, rel=0.02)
+    assert find_reader(name).image_factor == learned
+    assert find_reader("gpt-6-astra").image_factor == find_reader("mine").image_factor == 1
+    with begun() as memory:
+        context = memory.context(name, 7_000)
+        assert context.reader.image_factor == learned
+        assert not memory.observe(times(1.5)(context)).drifted
+    with begun() as memory:  # bills by the table's own price put it back, here and for others
+        assert talk(memory, find_reader(name), 5, times(1))[-1] == pytest.approx(1, abs=0.03)
+        assert memory.context(name, 7_000).reader.image_factor == pytest.approx(1, abs=0.03)
+    assert find_reader(name).image_factor == pytest.approx(1, abs=0.03)
+    assert find_reader("mine").window == 9000
+
+
+def test_a_profile_of_the_callers_own_tells_nobody(file: Path) -> None:
+    before = file.read_text()
+    wrong = replace(TRUE, parameters={"percent": 60})
+    with begun() as memory:
+        assert talk(memory, wrong, 1, lambda c: {"prompt_tokens": bill(c, TRUE)})[0] > 1.5
+    assert file.read_text() == before and find_reader(TRUE.name).image_factor == 1
+
+
+def test_a_file_that_cannot_be_written_loses_nothing(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with begun() as memory:
+        context = memory.context(TRUE, 7_000)
+        file.write_text("[]")
+        seen = memory.observe({"prompt_tokens": context.tokens + images(context)})
+        assert seen.drifted and memory.context(TRUE, 7_000).reader.image_factor == seen.factor
+    assert "stays with this session" in caplog.text
+
+
+# Over the wire
+
+
+def callers(server: ReadingServer) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Readers by name, and how the official client of each is given a request."""
+    gpt = OpenAI(base_url=server.openai_url, api_key="any", max_retries=0)
+    claude = Anthropic(base_url=server.url, api_key="any", max_retries=0)
+    gemini = genai.Client(api_key="any", http_options=types.HttpOptions(base_url=server.url))
+    return {
+        "openai:gpt-6-astra": lambda asked: gpt.chat.completions.create(
+            model="gpt-6-astra", **asked
+        ),
+        "openai-responses:gpt-6-astra": lambda asked: gpt.responses.create(
+            model="gpt-6-astra", **asked
+        ),
+        "anthropic:claude-opus-5.5": lambda asked: claude.messages.create(
+            model="claude-opus-5-5", max_tokens=99, **asked
+        ),
+        "google:gemini-4-argon": lambda asked: gemini.models.generate_content(
+            model="gemini-4-argon", **asked
+        ),
+    }
+
+
+@pytest.mark.parametrize("times", [0.6, 1.5, 3.0])
+@pytest.mark.parametrize("name", ["openai:gpt-6-astra", "openai-responses:gpt-6-astra",
+    "anthropic:claude-opus-5.5", "google:gemini-4-argon"])  # fmt: skip
+def test_a_providers_bills_put_the_price_right_within_five_requests(
+    name: str, times: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        ReadingServer(engine=lambda pixels, width: "", overcharge=times) as server,
+        begun("auto") as memory,  # counted as the server does
+        caplog.at_level(logging.WARNING, "optimem.bills"),
+    ):
+        say = callers(server)[name]
+        drifted = []
+        for number in range(5):
+            memory.append({"role": "user", "content": f"note {number}: " + "it listens. " * 30})
+            context = memory.context(name, 20_000)
+            reply = say(context.request())
+            assert images(context) > 0
+            seen = memory.observe(reply)
+            memory.append({"role": "assistant", "content": "Noted."})
+            drifted.append(seen.drifted)
+        assert any(drifted) and f"{find_reader(name).name} billed" in caplog.text
+        assert seen.factor == pytest.approx(times, rel=0.03)
+        corrected = memory.context(name, 20_000)
+        usage = say(corrected.request())
+        assert read_usage(usage).tokens == pytest.approx(corrected.tokens, rel=0.02)
 
 
 def test_an_earlier_context_can_be_named() -> None:

@@ -14,10 +14,11 @@ import pytest
 from optimem import InputError, Memory, Tier
 from optimem.asking import find_client
 from optimem.bench.legibility import read_by_tesseract
-from optimem.calibrate import Calibration, read_row, write_row
+from optimem.calibrate import Calibration
 from optimem.cli import main
 from optimem.probes import KINDS, Probe, Score, probes
 from optimem.readers import find_reader
+from optimem.readers.own import read_row, write_row
 from optimem.renderers.page import page_pixels
 from optimem.testing import ReadingServer
 from optimem.testing.eyes import Pixels

@@ -30,7 +30,7 @@ DATA = json.loads((FOLDER / "data/questions.json").read_text("utf-8"))
 GPT, CLAUDE, GEMINI = "openai:gpt-6-astra", "anthropic:claude-opus-5.5", "google:gemini-4-argon"
 BUDGET = 25_000
 CAPTION = 128
-"""Tokens beside a page: the first pages hold some hundred ids each, of which the default 56 keep few."""
+"""Tokens beside a page: of over 200 exact strings on each of the first the default 56 keep few."""
 SCHEMA = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
 Say = Callable[[dict[str, Any]], Any]
 """Sends a request and returns the client's reply, whole."""

@@ -41,9 +41,10 @@ def calibrate(
     import platformdirs
 
     from optimem.asking import find_client
-    from optimem.calibrate import Calibration, read_row, rows_of, uncalibrated, write_row
+    from optimem.calibrate import Calibration, rows_of, uncalibrated
     from optimem.modes import Tier
     from optimem.probes import KINDS, probes
+    from optimem.readers.own import read_row, write_row
 
     profile = uncalibrated(reader)
     try:
