@@ -30,7 +30,7 @@ bench: .venv/.dev ## Run every benchmark; each ends with one JSON line
 	@set -e; for name in $$($(BIN)/python -c 'import optimem.bench as b; print(*b.BENCHES)'); do \
 	    echo "== $$name"; $(BIN)/optimem bench $$name; done
 
-docs: .venv/.dev ## Measure anew what the README says: its picture and its tables
+docs: .venv/.dev ## Measure anew what the README and docs/ say: pictures and tables
 	$(BIN)/optimem demo --json --sheet docs/pages.png | tail -n 1 | $(BIN)/python -m json.tool > docs/bench/demo.json
 	@set -e; for name in $$($(BIN)/python -c 'import optimem.bench as b; print(*b.BENCHES)'); do \
 	    echo "== $$name"; $(BIN)/optimem bench $$name | tail -n 1 \

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -18,17 +17,17 @@ from typing import Any
 
 import pytest
 from anthropic import Anthropic
+from documents import readme_blocks
 from openai import OpenAI
 from PIL import Image
 
 from optimem import Memory
 from optimem.context import Context
 from optimem.demo import packaged_session
-from optimem.testing import ReadingServer
 from optimem.transcripts import parse_transcript
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+BLOCKS = readme_blocks()
 TRANSCRIPT = Path(__file__).parent / "transcripts/tool_calls_tau_airline__task2_trial1.json"
 OPENAI, ANTHROPIC = "openai:gpt-6-astra", "anthropic:claude-opus-5.5"
 TOOLS: dict[str, list[dict[str, Any]]] = {
@@ -254,33 +253,6 @@ def test_the_readmes_block_runs_as_it_stands(
     assert [message["content"] for message in sent][-1] == "Which port was it?"
     request = memory.context(OPENAI, 20_000).request()  # what came back can be sent again
     assert request["messages"][-1]["content"] == "It was 6390."
-    memory.close()
-
-
-def test_the_readmes_blocks_of_readers_run_as_they_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All that speak to a client, in order, and the reader of one's own."""
-    monkeypatch.chdir(tmp_path)
-    ours = ("responses.create", "genai.Client", "context.send", "find_reader", "from openai import")
-    chosen = [text for text in BLOCKS if any(word in text for word in (*ours, "import Anthropic"))]
-    assert len(chosen) == 6
-    scope: dict[str, Any] = {}
-    with ReadingServer(engine=lambda pixels, width: "") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        clients: list[Any] = []
-        for block in (BLOCKS[0], *chosen):
-            exec(block, scope)
-            clients.append(scope.get("client"))
-        for client in set(clients) - {None}:
-            client.close()
-        assert [exchange.status for exchange in server.exchanges] == [200] * 5
-        answered = server.exchanges[1].reply
-        assert answered is not None and "6390" in answered.text  # read off the request's text
-    memory: Memory = scope["memory"]
-    assert {turn.dialect for turn in memory.turns()} == {"openai", "responses", "gemini"}
-    assert scope["context"].reader.name == "vllm:mine"
     memory.close()
 
 

@@ -1,19 +1,18 @@
-"""The README's blocks for agents run as they stand, against a server that reads."""
+"""The blocks for agents of the README and docs/agents.md run as they stand."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+from documents import agent_blocks
+
 from optimem import Memory
 from optimem.testing import ReadingServer
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-SECTION = README.partition("### In agents\n")[2].partition("\n### ")[0]
-BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+BLOCKS = agent_blocks()
 RUN = """
 import sys
 for number, block in enumerate(sys.stdin.read().split("\\0")):

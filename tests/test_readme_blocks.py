@@ -1,12 +1,11 @@
-"""Every block of the README's Python runs as it stands, one after the other, as a reader would.
+"""Every block of Python in the README and docs/ runs as it stands, in order, as a reader would.
 
 Hosted models are the reading server, Redis, Sentinel and Cluster real servers that go by the
-README's names here, and DeepSeek-OCR a tiny checkpoint of its architecture.
+documents' names here, and DeepSeek-OCR a tiny checkpoint of its architecture.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,28 +15,18 @@ from urllib.parse import urlsplit
 import pytest
 import servers
 import vision_models
+from documents import blocks_of, readme_blocks
 
 from optimem import Memory
 from optimem.testing import ReadingServer
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-AGENTS = re.compile(r"### In agents\n.*?\n(?=### )", re.DOTALL)  # see test_readme_agents
-BLOCKS = re.findall(r"```python\n(.*?)```", AGENTS.sub("", README), re.DOTALL)
 
-
-def group(block: str) -> str:
-    """Which of the tests below runs a block."""
-    if "redis" in block and "Memory.open(" in block:
-        return "stores"
-    return "local" if "LocalReader" in block else "hosted"
-
-
-def run(name: str, scope: dict[str, Any]) -> dict[str, Any]:
-    """Run the blocks of a group in order; the first of all opens the memory that they use."""
-    blocks = [block for block in BLOCKS if group(block) == name]
+def run(blocks: list[str]) -> dict[str, Any]:
+    """Run blocks in order; returns what they leave behind."""
+    scope: dict[str, Any] = {}
     assert len(blocks) >= 2
-    for block in blocks if name == "hosted" else [BLOCKS[0], *blocks]:
-        exec(compile(block, "README.md", "exec"), scope)
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"block {number}", "exec"), scope)
     return scope
 
 
@@ -48,21 +37,39 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_blocks_for_hosted_models(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingServer]:
     with ReadingServer() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        scope = run("hosted", {})
-        paths = [exchange.path.partition("?")[0] for exchange in server.exchanges]
-    assert {"/v1/chat/completions", "/v1/responses", "/v1/messages"} < set(paths)
-    assert any("generateContent" in path for path in paths)
+        yield server
     assert all(exchange.status == 200 for exchange in server.exchanges)
-    assert "6390" in server.exchanges[0].reply.text if server.exchanges[0].reply else False
+
+
+def test_the_readme(server: ReadingServer, capsys: Any) -> None:
+    scope = run([block for block in readme_blocks() if "LocalReader" not in block])
+    paths = [exchange.path for exchange in server.exchanges]
+    assert paths == ["/v1/chat/completions", "/v1/messages", "/v1/messages"]
     memory: Memory = scope["memory"]
     answers = [turn.text for turn in memory.turns() if turn.role == "assistant"]
-    assert len(answers) >= 5 and all("6390" in answer for answer in answers)
+    assert len(answers) == 3 and all("6390" in answer for answer in answers)
     assert len(scope["history"]) == 1  # the last one was popped
+    assert "0 user We settled on port 6390 for the cache." in capsys.readouterr().out
+    memory.close()
+
+
+def test_blocks_for_clients(server: ReadingServer, capsys: Any) -> None:
+    scope = run(blocks_of("clients"))
+    paths = [exchange.path.partition("?")[0] for exchange in server.exchanges]
+    assert {paths[0], paths[-1]} == {"/v1/responses", "/v1/messages"} and len(paths) == 3
+    assert "generateContent" in paths[1]
+    memory: Memory = scope["memory"]
+    assert {turn.dialect for turn in memory.turns()} == {"openai", "responses", "gemini"}
+    answers = [turn.text for turn in memory.turns() if turn.role == "assistant"]
+    assert len(answers) == 3 and all("6390" in answer for answer in answers)
+    assert scope["context"].reader.name == "vllm:mine"
     assert "Usage(input=" in capsys.readouterr().out
+    memory.close()
 
 
 @pytest.fixture
@@ -109,9 +116,9 @@ def test_blocks_for_stores(names: dict[Any, Any], monkeypatch: pytest.MonkeyPatc
         return opened[-1]
 
     monkeypatch.setattr(Memory, "open", classmethod(noted))
-    run("stores", {})
-    assert len(opened) >= 6
-    for memory in opened[1:]:  # each is a home: what goes in comes out
+    run(blocks_of("stores"))
+    assert len(opened) == 5
+    for memory in opened:  # each is a home: what goes in comes out
         memory.append({"role": "user", "content": "hello"}, id="said")
         assert memory.turn("said").text == "hello"
     for memory in opened:
@@ -126,5 +133,8 @@ def test_blocks_for_models_that_run_here(folder: Path, capsys: Any) -> None:
     model = folder / "deepseek-ai" / "DeepSeek-OCR"  # a folder of that name goes before the hub
     model.parent.mkdir()
     vision_models.save_checkpoint("deepseek-ocr", model)
-    run("local", {})
+    (shown,) = [block for block in readme_blocks() if "LocalReader" in block]
+    run([readme_blocks()[0], shown])["memory"].close()
+    capsys.readouterr()
+    run(blocks_of("local"))["memory"].close()
     assert "6390" in capsys.readouterr().out
