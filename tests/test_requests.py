@@ -371,50 +371,6 @@ def attachment(width: int, height: int) -> Attachment:
     return part
 
 
-@pytest.mark.parametrize("name", ["anthropic:claude-opus-5.5", "bedrock:claude-opus-5.5",
-    "deepseek:deepseek-flash", "qwen:qwen3.8-flash", "xai:grok-4.7", "moonshot:kimi-k3",
-    "openai:gpt-6-astra"])  # fmt: skip
-def test_each_limit_below_at_and_above(name: str) -> None:
-    """Of one image: its bytes in base64, its sides and its patches."""
-    profile = find_reader(name)
-    limits = profile.limits
-    found = set()
-
-    def takes(images: int, size: tuple[int, int], bytes: int) -> bool:
-        return Allowed(profile, images).takes(size, bytes, "image/png")
-
-    if "image_bytes" in limits:
-        found.add("image_bytes")
-        most = limits["image_bytes"] // 4 * 3
-        assert [takes(1, (9, 9), n) for n in (most - 1, most, most + 1)] == [True, True, False]
-    if "side" in limits:
-        found.add("side")
-        side = limits["side"]
-        for turned in (True, False):
-            sizes = [(n, 8) if turned else (8, n) for n in (side - 1, side, side + 1)]
-            assert [takes(1, size, 9) for size in sizes] == [True, True, False]
-    if "many_images" in limits:
-        found |= {"many_images", "many_images_side"}
-        few, side = limits["many_images"], limits["many_images_side"]
-        squares = [(n, n) for n in (side - 1, side, side + 1)]
-        for images, taken in ((few - 1, True), (few, True), (few + 1, False)):
-            assert [takes(images, size, 9) for size in squares] == [True, True, taken]
-    if "patches" in limits:
-        found.add("patches")
-        most = limits["patches"]
-        counts = (most - 1, most, most + 1)
-        assert [takes(1, (32, 32 * n), 9) for n in counts] == [True, True, False]
-        assert takes(1, (32, 32 * most - 31), 9) and not takes(1, (33, 32 * (most // 2) + 1), 9)
-    assert found == set(limits) - {"images", "request_bytes"}
-
-
-def test_every_limit_is_among_those_tested() -> None:
-    rows = [find_reader(name) for name in READERS.values()]
-    known = {"images", "request_bytes", "image_bytes", "side", "patches"}
-    known |= {"many_images", "many_images_side"}
-    assert {key for profile in rows for key in profile.limits} <= known
-
-
 def test_too_large_an_image_is_shrunk() -> None:
     claude = find_reader("claude-opus-5.5")
     part = Allowed(claude, 1).fit(attachment(9000, 30))

@@ -2,21 +2,26 @@
 
 What a reader takes as it is goes out as it came. An image in a role that may carry none moves
 to a user message behind its exchange; one that is too large is shrunk, one of another format
-redrawn; where neither can be, a line of text stands for it, never nothing.
+redrawn; where neither can be, or where a request would have too many images or too many bytes of
+them, a line of text stands for it (for the oldest first), never nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from math import inf
 
 from optimem.attachments import fade_image, image_size
 from optimem.errors import InputError
+from optimem.readers.carry import most_bytes, page_bytes
 from optimem.readers.profile import Format, Profile
-from optimem.values import Attachment, Part, Segment, Text, Thinking, ToolResult, Turn
+from optimem.values import Attachment, Part, Segment, Text, Thinking, ToolResult, Turn, dump_json
 
 _SMALLER = 0.75  # of a side, while an image has too many bytes
 _LEAST = 32  # px; smaller ones are given up
+_AROUND = 1 << 18  # bytes of a request around its words and images: frames, captions, tools
 
 
 def fitted(segments: Iterable[Segment], profile: Profile, format: Format) -> list[Segment]:
@@ -24,9 +29,10 @@ def fitted(segments: Iterable[Segment], profile: Profile, format: Format) -> lis
     turns = list(_merged(segments, format))
     images = sum(1 if each.is_image else _count(each.turn) for each in turns)
     allowed = Allowed(profile, images)
+    room = _room(turns, profile)
     found: list[Segment] = []
     lifted: list[Attachment] = []
-    for segment in turns:
+    for segment, kept in zip(turns, room, strict=True):
         answers = segment.turn is not None and bool(segment.turn.answers)
         if lifted and not answers:  # results follow their calls at once
             found.append(_lifted(lifted))
@@ -34,7 +40,7 @@ def fitted(segments: Iterable[Segment], profile: Profile, format: Format) -> lis
         if segment.turn is None or not segment.turn.attachments:
             found.append(segment)
             continue
-        turn, moved = _turn(segment.turn, allowed, format)
+        turn, moved = _turn(segment.turn, allowed, format, _count(segment.turn) - kept)
         lifted += moved
         found.append(segment if turn is segment.turn else replace(segment, turn=turn))
     return [*found, _lifted(lifted)] if lifted else found
@@ -63,7 +69,7 @@ class Allowed:
     def takes(self, size: tuple[int, int], bytes: int, media_type: str) -> bool:
         """Whether an image of a size, of so many bytes, is taken as it is."""
         limits = self.profile.limits
-        encoded = -(-bytes // 3) * 4
+        encoded = _encoded(bytes)
         patches = -(-size[0] // 32) * -(-size[1] // 32)
         return (
             media_type in self.profile.image_formats
@@ -103,6 +109,33 @@ class Allowed:
             scale *= _SMALLER
 
 
+def _room(segments: Sequence[Segment], profile: Profile) -> list[int]:
+    """Of how many images of each segment's turn, from the last on, a request has room for."""
+    turns = [each.turn for each in segments]
+    if not any(turn is not None and turn.attachments for turn in turns):
+        return [0] * len(turns)
+    limits = profile.limits
+    pages = [each for each in segments if each.is_image]
+    images: float = limits.get("images", inf) - len(pages)
+    bytes: float = limits.get("request_bytes", inf) - _AROUND
+    bytes -= _encoded(min(page_bytes(profile), sum(map(most_bytes, pages))))
+    bytes -= sum(len(dump_json(turn.text).encode()) for turn in turns if turn is not None)
+    found: list[int] = []
+    for turn in reversed(turns):
+        parts = () if turn is None else turn.attachments
+        found.append(0)
+        for part in reversed([part for part in parts if part.kind == "image"]):
+            size = min(_encoded(len(part.data or b"")), limits.get("image_bytes", inf))
+            images, bytes = images - 1, bytes - size
+            found[-1] += images >= 0 and bytes >= 0
+    return found[::-1]
+
+
+def _encoded(bytes: int) -> int:
+    """In base64."""
+    return -(-bytes // 3) * 4
+
+
 def _named(part: Attachment) -> str:
     return f" {part.name}" if part.name else ""
 
@@ -111,15 +144,27 @@ def _count(turn: Turn | None) -> int:
     return 0 if turn is None else sum(part.kind == "image" for part in turn.attachments)
 
 
-def _turn(turn: Turn, allowed: Allowed, format: Format) -> tuple[Turn, list[Attachment]]:
-    """The turn as it may be sent, and the images that have to stand elsewhere."""
+def _turn(
+    turn: Turn, allowed: Allowed, format: Format, left_out: int
+) -> tuple[Turn, list[Attachment]]:
+    """The turn as it may be sent, and the images that have to stand elsewhere.
+
+    Args:
+        turn: which one.
+        allowed: the images that the reader takes.
+        format: of the request.
+        left_out: how many of its images, from the first on, the request has no room for.
+    """
     drawn = turn.role == "assistant" and turn.dialect == format  # the API knows its own images
     may = drawn or turn.role in allowed.profile.image_roles
     moved: list[Attachment] = []
+    images = count()
 
     def fit(part: Text | Attachment) -> Text | Attachment:
         if not isinstance(part, Attachment) or part.kind != "image":
             return part
+        if next(images) < left_out:
+            return Text(f"[image{_named(part)} left out: the request has no room for it]")
         fitting = allowed.fit(part)
         if may or isinstance(fitting, Text):
             return fitting

@@ -96,9 +96,15 @@ def _native_level(profile: Profile, width: int, height: int) -> str | None:
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels; raises Rejected for what is no image."""
+    return looked_at(data)[0]
+
+
+def looked_at(data: bytes) -> tuple[tuple[int, int], str]:
+    """Width and height in pixels, and the MIME type; raises Rejected for what is no image."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.size
+            kind = "jpeg" if image.format == "MPO" else str(image.format).lower()
+            return image.size, f"image/{kind}"
     except OSError:
         raise Rejected("Could not process image: its format is not known") from None
 

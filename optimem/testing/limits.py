@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimem.readers import Profile
-from optimem.testing.billing import image_size
+from optimem.testing.billing import looked_at
 from optimem.testing.exchange import Asked, Rejected, Usage
 
 _PATCH = 32  # px
@@ -30,7 +30,10 @@ def check_images(asked: Asked, profile: Profile) -> None:
     if len(images) > limits.get("many_images", len(images)):
         side = min(limits["many_images_side"], side or limits["many_images_side"])
     for data in images:
-        width, height = image_size(data)
+        (width, height), media_type = looked_at(data)
+        if media_type not in profile.image_formats:
+            takes = ", ".join(profile.image_formats) or "text alone"
+            raise Rejected(f"Unsupported image format {media_type}: this model takes {takes}")
         if side is not None and max(width, height) > side:
             raise Rejected(
                 f"At least one of the image dimensions exceeds {side} pixels,"
@@ -42,6 +45,13 @@ def check_images(asked: Asked, profile: Profile) -> None:
         size = -(-len(data) // 3) * 4  # in base64
         if size > limits.get("image_bytes", size):
             raise Rejected(f"image exceeds {limits['image_bytes']} bytes maximum: {size} bytes")
+
+
+def check_roles(asked: Asked, profile: Profile) -> None:
+    """Raise Rejected (400) for images in messages of a role that may carry none."""
+    for block in asked.blocks:
+        if block.kind == "image" and block.role not in profile.image_roles:
+            raise Rejected(f"Image URLs are not allowed for messages with role {block.role!r}")
 
 
 def check_window(usage: Usage, profile: Profile) -> None:

@@ -177,6 +177,8 @@ class ReadingServer:
             profile = self._profile(route, asked.model)
             limits.check_body(len(data), profile)
             limits.check_images(asked, profile)
+            if route.wire is chat:  # the others' own shapes say where images may stand
+                limits.check_roles(asked, profile)
             if route.counts:
                 return _Answer(200, {route.counts: Till(1.0).bill(asked, profile).input})
             reply, usage, readings = self._reply(asked, profile)
