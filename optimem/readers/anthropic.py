@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optimem.readers.openai import Image, encoded
+from optimem.readers.pieces import pages_and_turns
 from optimem.values import (
     Attachment,
     Json,
@@ -41,26 +42,19 @@ def anthropic_messages(
     """
     marks = sum(segment.tokens for segment in segments) >= minimum
     messages: list[dict[str, Any]] = []
-    blocks: list[dict[str, Any]] = []
     answering = False
-    for segment in segments:
-        if segment.kind == "system":
+    for piece in pages_and_turns(each for each in segments if each.kind != "system"):
+        if not isinstance(piece, Turn):
+            messages.append(_pages(piece, image, marks))
             continue
-        if segment.turn is None:
-            blocks.append(_segment_block(segment, image))
-            continue
-        if blocks:
-            messages.append(_pages(blocks, marks))
-            blocks = []
-        message = _turn_message(segment.turn)
-        if answering and segment.turn.answers and isinstance(message["content"], list):
+        message = _turn_message(piece)
+        answers = bool(piece.answers) and isinstance(message["content"], list)
+        if answering and answers:
             messages[-1]["content"] = [*messages[-1]["content"], *message["content"]]
         else:
             messages.append(message)
-        answering = bool(segment.turn.answers) and isinstance(message["content"], list)
-    if blocks:
-        messages.append(_pages(blocks, marks))
-    elif messages and marks:
+        answering = answers
+    if messages and marks and segments[-1].turn is not None:
         messages[-1] = _marked(messages[-1])
     return messages
 
@@ -83,7 +77,8 @@ def anthropic_system(segments: Iterable[Segment], minimum: int = 1024) -> Json:
     return _marked({"content": content})["content"]
 
 
-def _pages(blocks: list[dict[str, Any]], marks: bool) -> dict[str, Any]:
+def _pages(pages: Iterable[Segment], image: Image, marks: bool) -> dict[str, Any]:
+    blocks = [_segment_block(segment, image) for segment in pages]
     if marks:
         blocks[-1]["cache_control"] = dict(_MARK)
     return {"role": "user", "content": blocks}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from optimem.readers.openai import Image, attachment_text
+from optimem.readers.pieces import pages_and_turns
 from optimem.readers.profile import Profile
 from optimem.values import Attachment, Json, Part, Segment, Text, ToolCall, ToolResult, Turn
 
@@ -26,18 +27,16 @@ def gemini_contents(
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}  # of calls, by id: their results need them
     answering = False
-    for segment in segments:
-        if segment.kind == "system":
+    for piece in pages_and_turns(each for each in segments if each.kind != "system"):
+        if not isinstance(piece, Turn):
+            parts: list[Json] = [_page_part(segment, profile, image) for segment in piece]
+            _add(contents, "user", parts, join=True)
             continue
-        if segment.turn is None:
-            _add(contents, "user", [_page_part(segment, profile, image)], join=True)
-            continue
-        turn = segment.turn
-        names.update({part.id: part.name for part in turn.parts if isinstance(part, ToolCall)})
-        role = "model" if turn.role == "assistant" else "user"
-        parts = list(_turn_parts(turn, names))
-        _add(contents, role, parts, join=answering and bool(turn.answers))
-        answering = bool(turn.answers)
+        names.update({part.id: part.name for part in piece.parts if isinstance(part, ToolCall)})
+        role = "model" if piece.role == "assistant" else "user"
+        parts = list(_turn_parts(piece, names))
+        _add(contents, role, parts, join=answering and bool(piece.answers))
+        answering = bool(piece.answers)
     return contents
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from optimem.readers.pieces import pages_and_turns
 from optimem.readers.profile import Profile
 from optimem.values import (
     Attachment,
@@ -51,17 +52,11 @@ def openai_messages(
 ) -> list[dict[str, Any]]:
     """Chat messages in the order of the segments; the same segments give the same bytes."""
     messages: list[dict[str, Any]] = []
-    blocks: list[dict[str, Any]] = []
-    for segment in segments:
-        if segment.turn is None:
-            blocks.append(_block(segment, profile, image))
-            continue
-        if blocks:
-            messages.append(_pages(blocks, profile))
-            blocks = []
-        messages.extend(_turn_messages(segment.turn))
-    if blocks:
-        messages.append(_pages(blocks, profile))
+    for piece in pages_and_turns(segments):
+        if isinstance(piece, Turn):
+            messages.extend(_turn_messages(piece))
+        else:
+            messages.append(_pages(piece, profile, image))
     return messages
 
 
@@ -87,8 +82,9 @@ def attachment_text(part: Attachment) -> str:
     return json.dumps(dict(part.block))
 
 
-def _pages(blocks: list[dict[str, Any]], profile: Profile) -> dict[str, Any]:
+def _pages(pages: Iterable[Segment], profile: Profile, image: Image) -> dict[str, Any]:
     """The message of the pages, whose end the cache is asked to keep."""
+    blocks = [_block(segment, profile, image) for segment in pages]
     if profile.marks_cache:
         blocks[-1]["prompt_cache_breakpoint"] = {"mode": "explicit"}
     return {"role": "user", "content": blocks}

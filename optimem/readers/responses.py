@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from optimem.readers.openai import Image, attachment_text, attachment_url, page_url
+from optimem.readers.pieces import pages_and_turns
 from optimem.readers.profile import Profile
 from optimem.values import (
     Attachment,
@@ -31,21 +32,16 @@ def response_items(
 ) -> list[dict[str, Any]]:
     """Input items in the order of the segments; the same segments give the same bytes."""
     items: list[dict[str, Any]] = []
-    blocks: list[dict[str, Any]] = []
-    for segment in segments:
-        if segment.turn is None:
-            blocks.append(_block(segment, profile, image))
-            continue
-        if blocks:
-            items.append(_pages(blocks, profile))
-            blocks = []
-        items.extend(_turn_items(segment.turn))
-    if blocks:
-        items.append(_pages(blocks, profile))
+    for piece in pages_and_turns(segments):
+        if isinstance(piece, Turn):
+            items.extend(_turn_items(piece))
+        else:
+            items.append(_pages(piece, profile, image))
     return items
 
 
-def _pages(blocks: list[dict[str, Any]], profile: Profile) -> dict[str, Any]:
+def _pages(pages: Iterable[Segment], profile: Profile, image: Image) -> dict[str, Any]:
+    blocks = [_block(segment, profile, image) for segment in pages]
     if profile.marks_cache:
         blocks[-1]["prompt_cache_breakpoint"] = {"mode": "explicit"}
     return {"role": "user", "content": blocks}
