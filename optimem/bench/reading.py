@@ -15,7 +15,6 @@ no context to guess from, and they have their own errors.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import subprocess
@@ -28,13 +27,13 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from optimem.bench.corpus import pages_of, turns_of
 from optimem.errors import MissingExtraError
 from optimem.exact import find_exact
 from optimem.modes import MODES, Tier
 from optimem.renderers.page import page_pixels
+from optimem.testing import tesseract
 from optimem.transcripts import read_transcript
 from optimem.values import Page
 
@@ -63,7 +62,6 @@ FAMILIES = {
 _DATA = "reading.json"
 _ENOUGH = 24  # strings of a bin; with fewer its family's errors per character are used
 _TESTS = Path(__file__).parents[2] / "tests"
-_PADDING = 16  # px of white around a page, as in `optimem.bench.legibility`
 _SMALL = 6  # px; narrower cells are enlarged threefold, others twofold, for lines of 24 px or more
 
 
@@ -176,20 +174,9 @@ def sample(tests: Path) -> Iterator[tuple[Page, str]]:
 
 def read(page: Page, tier: Tier, script: str) -> str:
     """What Tesseract reads on a page in a mode."""
-    image = Image.fromarray(np.pad(page_pixels(page, tier), _PADDING, constant_values=255))
-    factor = 3 if tier.cell[0] < _SMALL else 2
-    enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
-    data = io.BytesIO()
-    enlarged.save(data, "PNG", compress_level=1)
     language = "chi_sim" if script == "han" else "eng"
-    done = subprocess.run(
-        ["tesseract", "stdin", "stdout", "--psm", "6", "-l", language],
-        input=data.getvalue(),
-        capture_output=True,
-        check=True,
-        env=os.environ | {"OMP_THREAD_LIMIT": "1"},
-    )
-    return done.stdout.decode()
+    times = 3 if tier.cell[0] < _SMALL else 2
+    return tesseract(page_pixels(page, tier), tier.cell[0], language=language, times=times)
 
 
 def count(

@@ -77,9 +77,6 @@ class Till:
         written = max((ends[n] for n in new), default=0) - cached
         return cached, max(written, 0) if rule.write > 1 else 0
 
-    def _lives(self, prefix: bytes, now: float, rule: CacheRule) -> bool:
-        return prefix in self._kept and now - self._kept[prefix] < rule.life
-
 
 def image_cost(block: Block, profile: Profile) -> ImageCost:
     """What the profile's own rule says of an image; raises Rejected for what is none."""

@@ -51,13 +51,16 @@ class Look:
     pages: int = 0
 
 
-def tesseract(pixels: Pixels, width: float, *, language: str = "eng") -> str:
+def tesseract(
+    pixels: Pixels, width: float, *, language: str = "eng", times: int | None = None
+) -> str:
     """What Tesseract reads on a page.
 
     Args:
         pixels: grey, (height, width).
         width: of a character, in pixels.
         language: its models, as `tesseract -l` takes them ("eng+chi_sim").
+        times: how much larger it is shown to Tesseract; by the width of a character by default.
 
     Raises:
         ReaderError: Tesseract is not installed.
@@ -68,8 +71,8 @@ def tesseract(pixels: Pixels, width: float, *, language: str = "eng") -> str:
             " tesseract-ocr, or pass an engine of your own"
         )
     image = Image.fromarray(np.pad(pixels, _PADDING, constant_values=255))
-    factor = 3 if width / _EM < _SMALL_EM else 2
-    enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
+    times = times or (3 if width / _EM < _SMALL_EM else 2)
+    enlarged = image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
     data = io.BytesIO()
     enlarged.save(data, "PNG", compress_level=1)
     done = subprocess.run(
