@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import unicodedata
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -321,7 +322,7 @@ if sys.version_info < (3, 13):  # RapidOCR has no newer wheels
 
     @pytest.mark.timeout(180)
     def test_an_ocr_engine_reads_chinese_at_base() -> None:
-        (page,) = lay_out((GOLDEN.parent / "data" / "chinese.txt").read_text("utf-8"))
+        (page,) = lay_out(files("optimem").joinpath("data/cjk.txt").read_text("utf-8"))
         pixels = page_pixels(page, Tier.BASE, fonts=None)
         wanted, got = plain(page.text), plain(read_chinese(pixels, Tier.BASE))
         assert len(wanted) > 900

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,9 @@ from optimem.vision import LocalReader, ModelInputs, Past, part_prompt
 from optimem.vision.checkpoint import load_checkpoint
 from optimem.vision.prompt import Picture, square
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = vision_models.WORDS.split()
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from optimem.vision import LocalReader, ModelInputs, batch
 from optimem.vision.chat import with_thumbnail
 from optimem.vision.session import VisionSession
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = list(vision_models.CONFIGS)
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -47,14 +48,6 @@ class Bench:
 
     def page(self, number: int, tier: Tier | None = None) -> Segment:
         return Segment("page", 0, page=number, tier=tier or self.tier)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
