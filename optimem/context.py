@@ -7,7 +7,6 @@ epochs everything in front of the text is the same, byte for byte.
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,11 +50,17 @@ class Context:
     again: Again | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        shown = Counter(segment.kind for segment in self.segments)
+        turns = sum(segment.kind == "turn" for segment in self.segments)
         return (
             f"<Context for {self.reader.name}: {self.tokens:,} tokens (as text"
-            f" {self.text_tokens:,}), {shown['page']} pages, {shown['turn']} turns>"
+            f" {self.text_tokens:,}), {self.page_images} pages, {turns} turns>"
         )
+
+    @property
+    def page_images(self) -> int:
+        """How many pages are shown as images, by themselves or on sheets."""
+        shown = (segment for segment in self.segments if segment.kind in ("page", "sheet"))
+        return sum(len(segment.pages) or 1 for segment in shown)
 
     def model_inputs(self, past: Any = None) -> Mapping[str, Any]:
         """What a local model's `forward` and `generate` take: ids, mask, positions, vision tokens.

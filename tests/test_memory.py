@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conversations import exchange, logs, say, words
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,47 +23,9 @@ from optimem.demo import packaged_session
 from optimem.modes import Tier
 from optimem.policies import AgeDecay, Epochs, TokenBudget
 from optimem.renderers.flow import flow_turn
-from optimem.renderers.layout import PageStyle
 from optimem.values import Entry, Turn
 
 READERS = ("deepseek-ocr", "openai:gpt-6-astra", "anthropic:claude-opus-5.5")
-
-
-def say(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": text}
-
-
-def exchange(number: int, sizes: list[int]) -> list[dict[str, Any]]:
-    """An assistant's calls and their results, each of so many words."""
-    ids = [f"call_{number}_{index}" for index in range(len(sizes))]
-    calls = [
-        {"id": name, "type": "function", "function": {"name": "run", "arguments": "{}"}}
-        for name in ids
-    ]
-    results = [
-        {"role": "tool", "tool_call_id": name, "content": words(size, number)}
-        for name, size in zip(ids, sizes, strict=True)
-    ]
-    return [{"role": "assistant", "content": None, "tool_calls": calls}, *results]
-
-
-def words(count: int, seed: int) -> str:
-    return " ".join(f"w{(seed * 7919 + index * 104729) % 9973}" for index in range(count))
-
-
-@st.composite
-def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
-    sizes = st.sampled_from([0, 3, 40, 400, 1500, 4000])
-    messages: list[dict[str, Any]] = []
-    if draw(st.booleans()):
-        messages.append(say("system", words(draw(sizes) // 10, 1)))
-    for number in range(draw(st.integers(1, 14))):
-        if draw(st.integers(0, 2)) == 0:
-            messages += exchange(number, draw(st.lists(sizes, min_size=1, max_size=3)))
-        else:
-            role = draw(st.sampled_from(["user", "assistant"]))
-            messages.append(say(role, words(draw(sizes), number)))
-    return messages
 
 
 def page_part(context: Context) -> str:
@@ -320,33 +283,6 @@ def test_flush_seals_the_open_page_for_everyone(tmp_path: Path) -> None:
         hashes = [p.hash for p in other.pages()]
         assert [p.hash for p in memory.pages()] == hashes and len(hashes) > 1
         assert memory.flush() is not None and memory.flush() is None
-
-
-def test_settings_stay_with_the_session(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/m.db"
-    with Memory.open(url, counter="chars", style=PageStyle("area")) as memory:
-        memory.append(say("user", "hello"))
-    with Memory.open(url) as memory:
-        assert memory.stats().counter == "chars"
-    with pytest.raises(InputError, match="begun with counter='chars'"):
-        Memory.open(url, counter="o200k")
-
-
-def test_two_who_begin_a_session_differently_do_not_share_it(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/m.db"
-    with Memory.open(url, counter="chars") as first, Memory.open(url, counter="o200k") as second:
-        first.append(say("user", "hello"))
-        with pytest.raises(ConflictError, match="open it again"):
-            second.append(say("user", "hi"))
-        assert [turn.text for turn in first.turns()] == ["hello"]
-
-
-def test_looking_at_a_session_that_is_not_there_leaves_no_trace(tmp_path: Path) -> None:
-    with Memory.open(f"sqlite:///{tmp_path}/m.db", session="typo") as memory:
-        assert memory.stats().turns == 0 and memory.recall("anything") == []
-        assert memory.context("deepseek-ocr", 1000).messages() == []
-        assert memory.flush() is None
-        assert memory.store.sessions("default") == []
 
 
 def test_odd_but_real_input_is_kept_and_drawn() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 import pytest
 from hypothesis import example, given
@@ -16,11 +14,8 @@ from hypothesis import strategies as st
 
 from optimem import Memory
 from optimem.bench import recall as bench
-from optimem.errors import InputError, NotFoundError
-from optimem.renderers.address import Place
-from optimem.renderers.parse import parse_pages
+from optimem.errors import NotFoundError
 from optimem.terms import stretches, terms
-from optimem.values import Role
 
 TESTS = Path(__file__).parent
 CHINESE = sorted(path.name for path in TESTS.glob("transcripts/zh_*.json"))
@@ -131,84 +126,6 @@ def test_quoted_phrases_outrank_their_words() -> None:
 def test_newer_turns_come_first_among_equals() -> None:
     with remember("same words", "same words", "same words") as memory:
         assert [turn.position for turn in memory.recall("words")] == [2, 1, 0]
-
-
-def test_recall_returns_the_exact_words() -> None:
-    said = "Odd: \x00 \ud800 \t and\r\nlines, end"
-    with Memory.open("memory://") as memory:
-        memory.append({"role": "assistant", "content": said}, id="t1", time=12.5)
-        (turn,) = memory.recall("odd lines")
-        found = (turn.id, turn.position, turn.role, turn.time, turn.text)
-        assert found == ("t1", 0, "assistant", 12.5, said)
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        '{\n  "a": 1.50,\n  "b": [\n    1,  2\n  ]\n}\n',
-        'got:\n{\n  "level": "info",\n  "msg": "a  b"\n}\n\n\n\nend  ',
-        "key: " + hashlib.sha512(b"data").hexdigest() * 4 + " end",
-        "var x=f(1,2);if(x){g(x);}" * 100,
-        "def f():\n\treturn  1\r\n\r\n\r\n\x1b[31mred\x1b[0m",
-        "a | b <user#0> |4 c",
-    ],
-    ids=["json", "log", "hex", "minified", "code", "look-alikes"],
-)
-def test_what_pages_show_otherwise_is_recalled_as_it_was(said: str) -> None:
-    with remember(said) as memory:
-        page = memory.flush()
-        assert page is not None and said not in page.words
-        assert (
-            memory.recall_page(0)[0].text == memory.recall_turn(memory.turns()[0].id).text == said
-        )
-
-
-@given(st.integers(1, 64), st.integers(1, 64), st.sampled_from([None, *get_args(Role)]))
-def test_a_place_gives_the_words_in_its_lines(
-    agent: Memory, first: int, last: int, role: Role | None
-) -> None:
-    first, last = sorted((first, last))
-    found = agent.recall_place(f"page 0, lines {first}-{last}", role)
-    page = agent.page(0)
-    for item in found:
-        (lines,) = item.places
-        assert role in (None, item.role) and first <= lines.first <= lines.last <= last
-        words = item.text.split()[1:-1]  # those at the ends may be cut
-        assert set(words) <= shown_words(agent, item.position)
-    wanted = [span for span in page.spans if role in (None, span.role)]
-    assert {item.position for item in found} <= {span.position for span in wanted}
-    if (first, last) == (1, 64):
-        assert [item.position for item in found] == [span.position for span in wanted]
-
-
-def shown_words(memory: Memory, position: int) -> set[str]:
-    turns = parse_pages(memory.pages())
-    (lines,) = (turn.lines for turn in turns if turn.position == position)
-    return {word for line in lines for word in line.split()}
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[Memory]:
-    text = (TESTS / "transcripts/memory_bfcl__customer.json").read_text("utf-8")
-    with Memory.open("memory://") as memory:
-        memory.extend(json.loads(text)["messages"])
-        yield memory
-
-
-def test_a_place_of_whole_lines_gives_them_all() -> None:
-    lines = [f"line {number}" + "." * 40 for number in range(9)]
-    with remember("\n  ".join(lines), "and the next one") as memory:
-        memory.flush()
-        first, second = memory.recall_place("page 0")
-        assert first.text == "\n  ".join(lines) and second.text == "and the next one"
-        (last,) = memory.recall_place("page 0, line 1")
-        assert first.text.startswith(last.text) and last.places == (Place(0, 1, 1),)
-        assert memory.recall_place(Place(0, 40, 50)) == []
-        assert memory.recall_place("page 0", role="tool") == []
-        with pytest.raises(InputError, match="unknown role 'bot'"):
-            memory.recall_place("page 0", role=cast("Role", "bot"))
-        with pytest.raises(NotFoundError, match="no page 7"):
-            memory.recall_place("page 7")
 
 
 def test_calls_are_found_by_id_and_arguments() -> None:

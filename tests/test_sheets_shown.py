@@ -77,6 +77,8 @@ def test_a_context_shows_each_page_once_within_its_budget(session: Memory, reade
     for budget in (8_000, 12_000, 30_000, None):
         context = session.context(reader, budget)
         assert shown(context) == list(range(context.plan.gone, context.plan.pages))
+        assert context.page_images == sum(tier.is_mode for tier in context.plan.tiers)
+        assert f" {context.page_images} pages, " in repr(context)
         assert context.tokens == sum(segment.tokens for segment in context.segments)
         assert budget is None or context.tokens <= budget
         explained = any("several pages" in segment.text for segment in context.segments)

@@ -130,14 +130,13 @@ def context(
                 output.write_text(json.dumps(made.request(), default=_encoded), "utf-8")
             except OSError as error:
                 raise InputError(f"cannot write {output}: {error.strerror}") from None
-    kinds = [segment.kind for segment in made.segments]
     summary = {
         "reader": made.reader.name,
         "budget": made.budget,
         "context_tokens": made.tokens,
         "text_tokens": made.text_tokens,
         "tiers": {tier.label: count for tier, count in made.plan.counts().items()},
-        "text_turns": kinds.count("turn"),
+        "text_turns": sum(segment.kind == "turn" for segment in made.segments),
         "epoch": made.plan.epoch,
         "output": None if output is None else str(output),
         "notices": list(made.notices),
@@ -147,7 +146,7 @@ def context(
         return
     out.print(
         f"{made.tokens:,} tokens for {made.reader.name} (as text {made.text_tokens:,}):"
-        f" {kinds.count('page')} pages and {kinds.count('turn')} turns of text"
+        f" {made.page_images} pages and {summary['text_turns']} turns of text"
     )
     for notice in made.notices:
         out.print(notice)
