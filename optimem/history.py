@@ -12,22 +12,20 @@ goes to the client has faded to the reader's budget.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import Any
 
 from optimem.context import Context
 from optimem.errors import InputError
 from optimem.memory import Memory
-from optimem.readers import Profile
+from optimem.message_list import Message, MessageList
+from optimem.readers import Profile, find_reader
 from optimem.values import Json
 from optimem.vision_reader import VisionReader
 
-Message = dict[str, Json]
 
-
-class ChatHistory(Sequence[Message]):
+class ChatHistory(MessageList):
     """A session as a list of message dicts; usable from several threads.
 
     Attributes:
@@ -36,8 +34,6 @@ class ChatHistory(Sequence[Message]):
         budget: the most tokens of a request; None for the reader's window.
         tools: tool schemas that are sent along with each request, and counted.
     """
-
-    __hash__ = None  # type: ignore[assignment]  # as a list
 
     def __init__(
         self,
@@ -65,16 +61,18 @@ class ChatHistory(Sequence[Message]):
 
         Raises:
             InputError: both a memory and a place for one are named.
+            NotFoundError: no such reader.
         """
+        if isinstance(reader, str):
+            find_reader(reader)  # a mistyped name is said now, not with the first request
         if memory is not None and (url is not None or session != "default" or options):
             raise InputError("a memory brings its session along: name it or a URL, not both")
-        self.memory = memory or Memory.open(url, session, **options)
+        super().__init__(memory or Memory.open(url, session, **options))
         self.reader = reader
         self.budget = budget
         self.tools = tools
         self._prompt = system
         self._owns_memory = memory is None
-        self._lock = threading.RLock()
 
     @classmethod
     def from_messages(
@@ -117,33 +115,15 @@ class ChatHistory(Sequence[Message]):
         """Keyword arguments for the reader's client; see `Context.request`."""
         return self.context().request()
 
-    def full(self) -> list[Message]:
-        """All messages exactly as they came."""
-        return [dict(turn.message) for turn in self.memory.turns()]
-
     # Messages in
-
-    def append(self, message: object) -> None:
-        """Add a message: a dict of any provider's, a client's reply, a LangChain message.
-
-        Raises:
-            InputError: it cannot be read; nothing was stored.
-        """
-        self.add_messages([message])
-
-    def extend(self, messages: Iterable[object]) -> None:
-        """Add several messages, all or none; see `append`."""
-        self.add_messages(messages)
 
     def add_message(self, message: object) -> None:
         """Add a message; see `append`."""
-        self.add_messages([message])
+        self.append(message)
 
     def add_messages(self, messages: Iterable[object]) -> None:
         """Add several messages, all or none; see `append`."""
-        found = [part for message in messages for part in _messages(message)]
-        with self._lock:
-            self.memory.extend(found)
+        self.extend(messages)
 
     def add_user_message(self, content: object) -> None:
         """Add what the user said: text, content blocks, or a whole message."""
@@ -152,101 +132,6 @@ class ChatHistory(Sequence[Message]):
     def add_ai_message(self, content: object) -> None:
         """Add what the model said: text, content blocks, a message, or the client's reply."""
         self.append(_spoken("assistant", content))
-
-    def __iadd__(self, messages: Iterable[object]) -> ChatHistory:
-        self.extend(messages)
-        return self
-
-    # As a list
-
-    def __len__(self) -> int:
-        return len(self.memory.positions())
-
-    def __iter__(self) -> Iterator[Message]:
-        return iter(self.full())
-
-    @overload
-    def __getitem__(self, index: int) -> Message: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Message]: ...
-
-    def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        positions = self.memory.positions()
-        if isinstance(index, slice):
-            wanted = positions[index]
-            if not wanted:
-                return []
-            start = min(wanted)
-            found = self._between(start, max(wanted) + 1)
-            return [found[position] for position in wanted]
-        try:
-            position = positions[index]
-        except IndexError:
-            raise IndexError(f"no message {index}: the history has {len(positions)}") from None
-        return self._between(position, position + 1)[position]
-
-    def __reversed__(self) -> Iterator[Message]:
-        return reversed(self.full())
-
-    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
-        """Where a message stands; raises ValueError."""
-        return self.full().index(value, start, len(self) if stop is None else stop)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, ChatHistory):
-            return self.full() == other.full()
-        return self.full() == other if isinstance(other, list) else NotImplemented
-
-    def __add__(self, other: list[Message]) -> list[Message]:
-        return self.full() + list(other)
-
-    def __repr__(self) -> str:
-        scope = self.memory.scope
-        return f"<ChatHistory of {len(self)} messages: {scope.namespace}/{scope.session}>"
-
-    def copy(self) -> list[Message]:
-        """All messages exactly as they came, as a list."""
-        return self.full()
-
-    def pop(self, index: int = -1) -> Message:
-        """Take a message back and return it: the last one by default.
-
-        A message that calls tools takes their results along, wherever it stands but at the end.
-
-        Raises:
-            IndexError: there is no such message.
-        """
-        with self._lock:
-            message = self[index]
-            del self[index]
-        return message
-
-    def __delitem__(self, index: int | slice) -> None:
-        with self._lock:
-            positions = self.memory.positions()
-            wanted = sorted(positions[index] if isinstance(index, slice) else [positions[index]])
-            kept = len(positions) - len(wanted)
-            if not wanted:
-                return
-            if positions[kept:] != wanted:
-                self.memory.forget(turns=[self._id(position) for position in wanted])
-            elif kept:
-                self.memory.rewind(to=self._id(positions[kept - 1]))
-            else:
-                self.clear()
-
-    def clear(self) -> None:
-        """Remove all messages, with everything that was made of them."""
-        with self._lock:
-            self.memory.forget(session=True)
-
-    def _between(self, start: int, stop: int) -> dict[int, Message]:
-        entries = self.memory.store.entries(self.memory.scope, start, stop)
-        return {entry.position: dict(entry.turn.message) for entry in entries}
-
-    def _id(self, position: int) -> str:
-        entries = self.memory.store.entries(self.memory.scope, position, position + 1)
-        return next(entry.turn.id for entry in entries)
 
     # Its end
 
@@ -324,14 +209,3 @@ def _spoken(role: str, content: object) -> object:
     """A message of text or content blocks; whatever else comes is a message already."""
     blocks = isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray))
     return {"role": role, "content": content} if blocks else content
-
-
-def _messages(message: object) -> Iterable[object]:
-    """The messages of a client's reply; anything else is one."""
-    if choices := getattr(message, "choices", None):  # OpenAI's chat completion
-        return [choices[0].message]
-    if candidates := getattr(message, "candidates", None):  # Gemini's
-        return [candidates[0].content]
-    if getattr(message, "object", None) == "response":  # OpenAI's other API
-        return list(getattr(message, "output", ()))
-    return [message]
