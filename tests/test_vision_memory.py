@@ -24,7 +24,7 @@ from optimem.stores import open_store
 from optimem.values import Plan, Scope
 from optimem.vision import LocalReader, ModelInputs, Past, part_prompt
 from optimem.vision.checkpoint import load_checkpoint
-from optimem.vision.prompt import Picture, square
+from optimem.vision.prompt import Picture, Positions, square
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = vision_models.WORDS.split()
@@ -199,7 +199,7 @@ def test_a_turn_in_a_session_of_a_thousand_pages_touches_only_what_is_new(
         inputs_of(memory, reader, 12_000)
         assert len(memory.pages()) >= 1000
         encoded = reader.work["encoded"]
-        counted = recorded(monkeypatch, LocalReader, "turn")
+        counted = recorded(monkeypatch, Positions, "turn")
         pages = recorded(monkeypatch, type(memory.store), "page")
         memory.append({"role": "user", "content": "short"}, id="new")
         context = memory.context(reader=reader, budget=12_000)
@@ -214,7 +214,7 @@ def test_each_turn_and_page_is_counted_once(
     reader: LocalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A turn costs what is new, not what the session holds: counted, not timed."""
-    counted = recorded(monkeypatch, LocalReader, "turn")
+    counted = recorded(monkeypatch, Positions, "turn")
     with Memory.open("memory://") as memory:
         fill(memory, 0, 40)
         inputs_of(memory, reader, 6000)

@@ -177,8 +177,9 @@ def _folder(name_or_path: str) -> Path:
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=_FILES))
     except Exception as error:  # the hub's client raises its own and its transport's errors
+        why, _, _ = str(error).partition("\n")
         raise ReaderError(
-            f"{name_or_path} is no folder here and cannot be fetched: {error}"
+            f"{name_or_path} is no folder here and cannot be fetched: {why}"
         ) from None
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from optimem.attachments import image_size
 from optimem.errors import InputError
 from optimem.modes import Tier
+from optimem.readers import ImageCost
 from optimem.values import (
     Attachment,
     Json,
@@ -176,6 +177,41 @@ class Writer:
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         ids: list[int] = encoded["input_ids"]
         return ids
+
+
+class Positions:
+    """Counts what prompts take of a decoder: what `Profile` asks of a model that runs here.
+
+    Args:
+        write: writes its prompts.
+    """
+
+    def __init__(self, write: Writer) -> None:
+        self._write = write
+
+    def text(self, text: str) -> int:
+        """Positions of a line of text beside pages."""
+        return len(self._write.line(text).ids)
+
+    def turn(self, turn: Turn) -> int:
+        """Positions of a whole message, its images included."""
+        return sum(len(piece.ids) for piece in self._write.turn(turn))
+
+    def tools(self, tools: Sequence[Mapping[str, Json]]) -> int:
+        """Positions of tool schemas."""
+        return sum(len(piece.ids) for piece in self._write.tools(tools))
+
+    def frame(self, *, has_system: bool, has_pages: bool) -> int:
+        """Positions of what stands around everything else."""
+        pieces = [self._write.start(has_system), self._write.answer()]
+        if has_pages:
+            pieces += [self._write.open_block(), self._write.close_block()]
+        return sum(len(piece.ids) for piece in pieces)
+
+    def image(self, width: int, height: int, *, mode: Tier | None = None) -> ImageCost:
+        """Positions of an image, in the smallest mode that holds it unless one is named."""
+        tier = self._write.image_tier(width, height) if mode is None else mode
+        return ImageCost(len(self._write.image_ids(tier)), (tier.side, tier.side))
 
 
 def square(data: bytes, tier: Tier) -> npt.NDArray[np.uint8]:

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from optimem.errors import InputError, ReaderError
 from optimem.modes import Tier
-from optimem.readers import ImageCost, Profile
+from optimem.readers import Profile
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import page_pixels
 from optimem.stores import Queue, Store
-from optimem.values import Json, Page, Scope, Turn
+from optimem.values import Page, Scope
 from optimem.vision.checkpoint import Checkpoint, load_checkpoint, weights_hash
 from optimem.vision.encoder import Encoder
 from optimem.vision.inputs import ModelInputs, Placed, Row
-from optimem.vision.prompt import Picture, Piece, Writer
+from optimem.vision.prompt import Picture, Piece, Positions, Writer
 from optimem.vision.session import Image, VisionSession
 from optimem.vision.tokens import Precision, TokenKey, pack, unpack
 
@@ -71,6 +71,7 @@ class LocalReader:
         self.model = checkpoint.encoder.model
         self.tokenizer = checkpoint.tokenizer
         self.write = Writer(checkpoint.tokenizer, checkpoint.frames, checkpoint.encoder)
+        positions = Positions(self.write)
         self.work: Counter[str] = Counter()
         self._precision: Precision = precision
         self.batch = batch
@@ -83,11 +84,11 @@ class LocalReader:
             name=f"local:{self.encoder.name}/{checkpoint.name}",
             provider="local",
             format="openai",
-            rule=self._image_cost,
+            rule=positions.image,
             modes=dict.fromkeys(self.encoder.layouts),
             levels={tier.label: {"mode": tier} for tier in self.encoder.layouts},
             window=_window(self.model.config),
-            counter=self,
+            counter=positions,
             note="Positions of the decoder, counted with its own tokenizer.",
         )
 
@@ -193,27 +194,6 @@ class LocalReader:
             return self.encoder.read_cells(tokens, picture.tier)
         return self.encoder.read_lines(self.tokenizer, tokens)
 
-    # Positions, counted with the model's own tokenizer: what `Profile.counter` asks for
-
-    def text(self, text: str) -> int:
-        """Positions of a line of text beside pages."""
-        return len(self.write.line(text).ids)
-
-    def turn(self, turn: Turn) -> int:
-        """Positions of a whole message, its images included."""
-        return sum(len(piece.ids) for piece in self.write.turn(turn))
-
-    def tools(self, tools: Sequence[Mapping[str, Json]]) -> int:
-        """Positions of tool schemas."""
-        return sum(len(piece.ids) for piece in self.write.tools(tools))
-
-    def frame(self, *, has_system: bool, has_pages: bool) -> int:
-        """Positions of what stands around everything else."""
-        pieces = [self.write.start(has_system), self.write.answer()]
-        if has_pages:
-            pieces += [self.write.open_block(), self.write.close_block()]
-        return sum(len(piece.ids) for piece in pieces)
-
     # Vision tokens
 
     @cached_property
@@ -311,10 +291,6 @@ class LocalReader:
     def _room(self, count: int) -> int:
         """How many pages are encoded for so many: few numbers, if each has to be compiled."""
         return min(1 << (count - 1).bit_length(), self.batch) if self._is_compiled else count
-
-    def _image_cost(self, width: int, height: int, *, mode: Tier | None = None) -> ImageCost:
-        tier = self.write.image_tier(width, height) if mode is None else mode
-        return ImageCost(len(self.write.image_ids(tier)), (tier.side, tier.side))
 
     @property
     def _pad(self) -> int:
