@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from optimem.cli.terminal import JsonOption, StoreOption, out, print_json
+from optimem.cli.terminal import JsonOption, StoreOption, out, print_json, progress_bar
 from optimem.errors import NotFoundError, OptiMemError
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def bench(
     if name not in BENCHES:
         raise NotFoundError(f"no benchmark is called {name!r}: use one of {', '.join(BENCHES)}")
     sys.argv = [f"optimem bench {name}", *options.args]
-    importlib.import_module(f"optimem.bench.{name}").main()
+    with progress_bar(as_json, refresh=1) as progress:  # a thread that hardly disturbs
+        progress.add_task(f"measuring {name}", total=None)
+        importlib.import_module(f"optimem.bench.{name}").main()
 
 
 def doctor(store: StoreOption = "", as_json: JsonOption = False) -> None:

@@ -28,11 +28,18 @@ NamespaceOption = Annotated[str, typer.Option("--namespace", help="Whose session
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")]
 
 
-def progress_bar(quiet: bool) -> Progress:
-    """A bar on stderr, where somebody looks at it."""
+def progress_bar(quiet: bool, *, refresh: float = 10) -> Progress:
+    """A bar on stderr, where somebody looks at it, drawn so many times a second."""
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True)
+    return Progress(
+        *columns,
+        console=err,
+        disable=quiet or not err.is_terminal,
+        transient=True,
+        refresh_per_second=refresh,
+        redirect_stdout=sys.stdout.isatty(),  # what is piped elsewhere goes there
+    )
 
 
 def printable(text: str) -> str:
