@@ -5,9 +5,9 @@ mistral-common 1.13.1 says of 74 sizes stands in data/mistral_images.json: it wa
 numpy than everything else here, so it was asked elsewhere, by `ImageEncoder` with patches of 16
 px up to 1024 (pixtral) and of 14 px, merged by two, up to 1540 (mistral).
 
-Llama 4's processor has no PIL version, and torchvision beside it would give the others another
-one: what transformers 5.23 and torchvision 0.28 say of 247 sizes stands in data/llama4_images.json
-(width, height, columns and rows of tiles, tokens of the prompt).
+Three processors have no PIL version, and torchvision beside them would give the others another
+one: what transformers 5.23 and torchvision 0.28 say of 247 to 333 sizes stands in
+data/transformers_images.json (width, height, for Llama 4 columns and rows of tiles, tokens).
 """
 
 from __future__ import annotations
@@ -23,11 +23,19 @@ import pytest
 
 from optimem.modes import MODES
 from optimem.readers import find_reader
-from optimem.readers.open_prices import deepseek_ocr2, internvl, smart_resize
-from optimem.readers.prices import gemini_budget
+from optimem.readers.open_prices import (
+    deepseek_ocr,
+    deepseek_ocr2,
+    internvl,
+    kimi,
+    smart_resize,
+)
+from optimem.readers.prices import ImageCost, gemini_budget
 
 MISTRAL = json.loads((Path(__file__).parent / "data/mistral_images.json").read_text("utf-8"))
-LLAMA = json.loads((Path(__file__).parent / "data/llama4_images.json").read_text("utf-8"))
+TORCHVISION = json.loads(
+    (Path(__file__).parent / "data/transformers_images.json").read_text("utf-8")
+)
 SIDES = [tier.side for tier in MODES]
 PAGES = [(side, side) for side in SIDES] + [(512, 2048), (896, 1344), (1344, 1920), (3000, 16)]
 
@@ -172,10 +180,18 @@ def test_mistral(reader: str) -> None:
         assert bill(reader)(width, height) == tokens, (width, height)
 
 
+@pytest.mark.parametrize("rule", [kimi, deepseek_ocr])
+def test_kimi_and_deepseek_ocr(rule: Callable[[int, int], ImageCost]) -> None:
+    rows = TORCHVISION[rule.__name__]
+    assert len(rows) == 333
+    for width, height, tokens in rows:
+        assert rule(width, height).tokens == tokens, (width, height)
+
+
 def test_llama_4() -> None:
-    assert len(LLAMA) == 247
+    assert len(TORCHVISION["llama4"]) == 247
     profile = find_reader("meta-llama/Llama-4-Scout-17B-16E-Instruct")
-    for width, height, columns, rows, tokens in LLAMA:
+    for width, height, columns, rows, tokens in TORCHVISION["llama4"]:
         cost = profile.bill(width, height)
         assert cost.tokens == tokens, (width, height)
         assert cost.seen[0] <= columns * 336 and cost.seen[1] <= rows * 336

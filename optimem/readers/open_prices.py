@@ -57,7 +57,7 @@ def smart_resize(
 def kimi(width: int, height: int, *, patches: int = 16384, side: int = 512) -> ImageCost:
     """Kimi K2.5 (K3 assumed alike): 14 px patches merged 2 x 2, padded, never enlarged.
 
-    Source: the image processor in moonshotai/Kimi-K2.5.
+    Source: the image processor in moonshotai/Kimi-K2.5, and transformers.
 
     Args:
         patches: most patches before merging.
