@@ -6,9 +6,11 @@
 A bill is one sum of text and images, and the text is counted with a vocabulary that may not be
 the model's. So both are fitted: the text's rate is believed to be within a tenth of its own,
 the images' to be anything, and the images' price is corrected when what the bills say is more
-than two standard deviations away from it. The figures stay with the session. Where the user keeps a
-file of readers (`$OPTIMEM_READERS`), a corrected price goes there too, and other sessions with
-that model and host begin with it.
+than two standard deviations away from it. Bills that the newest one contradicts are of other
+prices, and are left out.
+
+The figures stay with the session. Where the user keeps a file of readers (`$OPTIMEM_READERS`),
+a corrected price goes there too, and other sessions with that model and host begin with it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _KEPT = 8  # bills; older ones may be of other prices
 _NOISE = 0.01  # of a bill: what varies from request to request
 _TEXT, _IMAGES = 0.1, 2.0  # how far the rates of text and of images may be from 1
 _DRIFT = 0.03  # smaller ones are left alone: each correction makes a new plan
+_CHANGE = 0.05  # of a bill that earlier ones do not explain: the price is another one since
 
 _logger = logging.getLogger(__name__)
 
@@ -143,11 +146,12 @@ def observe(
     text = max(tokens - counted, 0)
     stored = store.blob(scope, _key(profile))
     kept = {} if stored is None else json.loads(stored)
-    bills = [_Bill(*row) for row in kept.get("bills", ())]
-    bills = [*bills, _Bill(text, rule, usage.tokens, usage.images)][-_KEPT:]
+    earlier = [_Bill(*row) for row in kept.get("bills", ())]
+    bill = _Bill(text, rule, usage.tokens, usage.images)
+    bills = [*(earlier if _explain(earlier, bill) else ()), bill][-_KEPT:]
     learned: float | None = kept.get("factor")
     factor = profile.image_factor if learned is None else learned
-    found, deviation = _image_rate(bills)
+    _, found, deviation = _rates(bills)
     off = abs(found - factor)
     drifted = bool(images) and off > max(2 * deviation, _DRIFT * factor)
     if drifted:
@@ -179,11 +183,18 @@ def _tell_others(profile: Profile, factor: float) -> None:
         _logger.warning("the corrected price stays with this session: %s", error)
 
 
-def _image_rate(bills: Sequence[_Bill]) -> tuple[float, float]:
-    """Billed image tokens for each one of the rule, and the standard deviation of that.
+def _explain(earlier: Sequence[_Bill], bill: _Bill) -> bool:
+    """Whether a bill is of the same prices as earlier ones."""
+    text_rate, image_rate, _ = _rates(earlier)
+    off = abs(text_rate * bill.text + image_rate * bill.images - bill.billed)
+    return not earlier or off <= _CHANGE * max(bill.billed, 1)
 
-    The least squares of two rates, text's and images', with what is believed of both: the
-    normal equations are two by two.
+
+def _rates(bills: Sequence[_Bill]) -> tuple[float, float, float]:
+    """Billed tokens for each one of the rule, of text and of images; the latter's deviation.
+
+    The least squares of two rates, with what is believed of both: the normal equations are
+    two by two.
     """
     aa, ab, bb = _TEXT**-2, 0.0, _IMAGES**-2
     ay, by = aa, bb
@@ -200,7 +211,8 @@ def _image_rate(bills: Sequence[_Bill]) -> tuple[float, float]:
         ay += weight * text * billed
         by += weight * images * billed
     determinant = aa * bb - ab * ab
-    return (aa * by - ab * ay) / determinant, sqrt(aa / determinant)
+    text_rate, image_rate = (bb * ay - ab * by) / determinant, (aa * by - ab * ay) / determinant
+    return text_rate, image_rate, sqrt(aa / determinant)
 
 
 def _key(profile: Profile) -> str:

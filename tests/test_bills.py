@@ -115,6 +115,17 @@ def test_a_wrong_price_is_put_right_within_five_requests(percent: int) -> None:
     assert counted.tokens <= 7_000
 
 
+@pytest.mark.parametrize(("before", "after"), [(120, 60), (60, 120), (120, 180)])
+def test_a_price_that_changes_amid_a_session_is_followed(before: int, after: int) -> None:
+    def say(percent: int) -> Callable[[Context], dict[str, int]]:
+        true = replace(TRUE, parameters={"percent": percent})
+        return lambda context: {"prompt_tokens": bill(context, true)}
+
+    with begun() as memory:
+        assert talk(memory, TRUE, 12, say(before))[-1] == pytest.approx(before / 120, rel=0.02)
+        assert talk(memory, TRUE, 5, say(after))[-1] == pytest.approx(after / 120, rel=0.02)
+
+
 @pytest.mark.parametrize("text", [0.93, 1.0, 1.08])
 def test_a_vocabulary_that_is_not_the_models_is_no_drift(text: float) -> None:
     with begun() as memory:
@@ -184,7 +195,7 @@ def test_other_sessions_begin_with_what_was_learned(file: Path) -> None:
         context = memory.context(name, 7_000)
         assert context.reader.image_factor == learned
         assert not memory.observe(times(1.5)(context)).drifted
-    with begun() as memory:  # bills by the table's own price put it back, here and for others
+        # Bills by the table's own price put it back, here and for others.
         assert talk(memory, find_reader(name), 5, times(1))[-1] == pytest.approx(1, abs=0.03)
         assert memory.context(name, 7_000).reader.image_factor == pytest.approx(1, abs=0.03)
     assert find_reader(name).image_factor == pytest.approx(1, abs=0.03)
@@ -287,9 +298,9 @@ def test_text_alone_changes_no_price() -> None:
 def test_the_rate_is_between_what_is_believed_and_what_was_billed(
     image: float, text: float, words: int, seen: int
 ) -> None:
-    from optimem.bills import _Bill, _image_rate
+    from optimem.bills import _Bill, _rates
 
     bills = [_Bill(words, seen, round(words * text + seen * image), round(seen * image))]
-    rate, deviation = _image_rate(bills)
+    _, rate, deviation = _rates(bills)
     assert deviation > 0
     assert min(1.0, round(seen * image) / seen) - 1e-6 <= rate <= max(1.0, image) + 0.6 / seen

@@ -278,6 +278,7 @@ def check_with_bench(
 ) -> Reader:
     """Calibrates readers over the wire, and holds what comes of it against the benchmark's."""
     engine = Reader()
+    most = 0.0, 0.0
     environment.setattr(legibility, "tesseract", engine)
     with ReadingServer(engine=engine) as server:
         served(server, environment)
@@ -296,6 +297,8 @@ def check_with_bench(
                     assert abs(accuracy) <= 1, (name, tier, probe.kind)
                     exact = 100 * reading.exact - direct.exact
                     assert abs(exact) <= 5, (name, tier, probe.kind)
+                    most = max(most[0], abs(accuracy)), max(most[1], abs(exact))
+    print("off the benchmark by at most (points of accuracy, of exact strings):", most)
     # The server sees what the benchmark draws, to the pixel, whoever's request it is in.
     assert len(engine.asked) == len(kinds) * len(tiers)
     return engine
