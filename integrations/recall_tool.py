@@ -12,6 +12,7 @@ The session is the memory's: nothing that a model writes can name another one.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from typing import Any
 from optimem.errors import InputError, NotFoundError
 from optimem.memory import Memory
 from optimem.recall import Recalled
-from optimem.terms import terms
+from optimem.terms import ASKING, terms
 from optimem.tokens import Counter, find_counter
-from optimem.values import Json
+from optimem.values import Entry, Json, Thinking, ToolCall, Turn
 
 NAME = "recall"
 DESCRIPTION = (
@@ -47,6 +48,7 @@ _LEAST = 24  # tokens of a turn; where less room is left, it is only named
 _JOINTS = 2  # tokens of the line ends around a piece
 _CUTS = 24  # tokens that say how much was cut off
 _NAMED = 20  # tokens of an id
+_HEAD = re.compile(r"\[turn \d+, \w+, id ")
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,7 @@ class RecallTool:
         if page is not None:
             return self.memory.recall_page(page)
         if turn == "":
-            end = self._question() if asked else sys.maxsize
-            found = self.memory.recall(query, self.limit + (_EXCHANGE if asked else 0))
-            return [each for each in found if each.position < end][: self.limit]
+            return self._told_of(query, self._question() if asked else sys.maxsize)
         try:
             return [self.memory.recall_turn(str(turn))]
         except NotFoundError:
@@ -167,12 +167,42 @@ class RecallTool:
                 raise
             return [self.memory.recall_turn(entries[0].turn.id)]
 
+    def _told_of(self, query: str, end: int) -> list[Recalled]:
+        """What a query finds before a position.
+
+        Turns that say nothing beyond the query (it was asked before) come behind all others,
+        and what this tool was asked and answered before is never found: it is a copy.
+        """
+        asked = ASKING.union(terms(query))
+
+        def unwanted(entry: Entry) -> bool:
+            return entry.position >= end or _is_own(entry.turn)
+
+        def only_asks(entry: Entry) -> bool:
+            return unwanted(entry) or asked.issuperset(terms(entry.turn.text))
+
+        def is_found(entry: Entry) -> bool:
+            return unwanted(entry) or any(entry.position == each.position for each in found)
+
+        found = self.memory.recall(query, self.limit, only_asks)
+        if left := self.limit - len(found):
+            found += self.memory.recall(query, left, is_found)
+        return found
+
     def _question(self) -> int:
         """Position of the user's newest turn, at which the present exchange begins."""
         store, scope = self.memory.store, self.memory.scope
         length = store.state(scope).turns
         newest = store.turn_facts(scope, max(length - _EXCHANGE, 0))
         return max((place for place, facts in newest if facts.role == "user"), default=length)
+
+
+def _is_own(turn: Turn) -> bool:
+    """Whether a turn is a call of this tool or its answer."""
+    if turn.role == "tool":
+        return _HEAD.match(turn.text) is not None
+    said = [part for part in turn.parts if not isinstance(part, Thinking)]
+    return bool(said) and all(isinstance(part, ToolCall) and part.name == NAME for part in said)
 
 
 def _written(found: Sequence[Recalled], query: str, tokens: int, counter: Counter) -> str:

@@ -201,9 +201,9 @@ class Memory(Recalling):
         """Asynchronous `context`."""
         return await asyncio.to_thread(self.context, reader, budget, **options)
 
-    async def arecall(self, query: str, limit: int = 5) -> list[Recalled]:
+    async def arecall(self, query: str, limit: int = 5, **options: Any) -> list[Recalled]:
         """Asynchronous `recall`."""
-        return await asyncio.to_thread(self.recall, query, limit)
+        return await asyncio.to_thread(self.recall, query, limit, **options)
 
     async def aforget(self, turns: Sequence[str] = (), **options: Any) -> Receipt:
         """Asynchronous `forget`."""

@@ -1,9 +1,10 @@
 """Recall: from a question or an exact string to the turns that hold it, word for word.
 
 Ranking is BM25 over any of the query's terms (Robertson and Zaragoza, The Probabilistic
-Relevance Framework, 2009; the idf of Lucene, which is never negative). It is computed
-here from a store's postings, so every home of a memory ranks alike. Queries are plain
-words: no character in them has a meaning of its own.
+Relevance Framework, 2009; the idf of Lucene, which is never negative), times how much of
+what the query is about a turn has: else whoever asked in the same words before would
+outrank the answer. It is computed here from a store's postings, so every home of a memory
+ranks alike. Queries are plain words: no character in them has a meaning of its own.
 
 The index follows the log: whoever recalls brings it up to date first, and so does an
 append once a few hundred turns are missing.
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from optimem.renderers.address import Place
 from optimem.stores import BLOCK, Postings, SessionState, Store, decode_postings, index_stretches
-from optimem.terms import IS_CJK, exact_strings, searchable, stretches, terms
+from optimem.terms import ASKING, IS_CJK, exact_strings, searchable, stretches, terms
 from optimem.values import Entry, Role, Scope
 
 _K1, _B = 1.2, 0.75
@@ -32,6 +33,8 @@ _READ_FOR_EXACT = 256  # turns whose words are looked at for one exact string
 _MOST_TERMS = 64  # terms of one query
 _COMMON = 0.3  # a term in more than this share of all stretches tells nothing
 _PREFIX_WEIGHT = 0.3
+_ASKING_WEIGHT = 0.25
+_LEAST_SHARE = 0.02  # of what a query is about, for turns that have none of it
 _EXACT_BONUS = 100.0  # an exact string outranks any sum of words
 _LAG = 256  # turns that an append may leave for the next recall to index
 _INDEXED_AT_ONCE = 1 << 22  # characters, to bound memory
@@ -108,16 +111,19 @@ class SearchIndex:
         exact = exact_strings(query)
         weights = self._weights(query, exact, state)
         found = self._store.postings(self._scope, weights)
-        scores = np.zeros(state.turns)  # (turns,)
+        shares = _shares(query, exact, weights)
+        scores, held = np.zeros(state.turns), np.zeros(state.turns)  # (turns,)
         holders: dict[str, Positions] = {}
         mean = state.terms / max(state.documents, 1)
         for term, weight in weights.items():
             positions, gains = _gains(found.get(term, b""), mean, state.turns)
-            scores[positions] += weight * gains
+            scores[positions] += weight * gains * (1 if term in shares else _ASKING_WEIGHT)
+            held[positions] += shares.get(term, 0)
             if exact:
                 holders[term] = positions
-        for position, held in self._held(exact, weights, holders, state.turns).items():
-            scores[position] += _EXACT_BONUS * held
+        scores *= np.sqrt(np.clip(held, _LEAST_SHARE, 1))
+        for position, strings in self._held(exact, weights, holders, state.turns).items():
+            scores[position] += _EXACT_BONUS * strings
         return _largest(scores, limit)
 
     def _weights(self, query: str, exact: list[str], state: SessionState) -> dict[str, float]:
@@ -130,6 +136,7 @@ class SearchIndex:
         counts = self._store.frequencies(self._scope, wanted)
         total = max(state.documents, 1)
         kept = set(_rare(counts, counts, total))
+        kept.update(_rare((word for word in words if word not in ASKING), counts, total))
         for string in exact:
             kept.update(_rare(terms(string), counts, total))
         return {
@@ -197,6 +204,18 @@ def _gains(data: bytes, mean: float, turns: int) -> tuple[Positions, Floats]:
     positions = found["position"].astype(np.intp)
     first = np.flatnonzero(np.diff(positions, prepend=-1))  # (turns,): the stretches of one adjoin
     return positions[first], np.maximum.reduceat(gains, first)
+
+
+def _shares(query: str, exact: list[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """Which part of what a query is about each term is.
+
+    Words that questions are put with are about nothing, unless there are no others.
+    """
+    own = set(terms(query)) & weights.keys()
+    literal = {term for string in exact for term in terms(string)}
+    about = own - (ASKING - literal) or own or set(weights)
+    total = sum(weights[term] for term in about)
+    return {term: weights[term] / total for term in weights if term in about or term not in own}
 
 
 def _rare(found: Iterable[str], counts: Mapping[str, int], total: int) -> list[str]:

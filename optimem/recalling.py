@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import get_args
 
 from optimem.errors import InputError, NotFoundError
@@ -16,6 +18,8 @@ from optimem.telemetry import ids, traced
 from optimem.transcripts import to_transcript
 from optimem.values import Entry, Json, Role, Turn
 
+_DEEP = 256  # turns among which those are looked for that are wanted
+
 
 class Recalling(Looking):
     """The verbs of a memory that find turns and give them back as they came."""
@@ -25,23 +29,41 @@ class Recalling(Looking):
         lambda found: ids([recalled.id for recalled in found]),
         lambda found: {"gen_ai.memory.records": [recalled.text for recalled in found]},
     )
-    def recall(self, query: str, limit: int = 5) -> list[Recalled]:
+    def recall(
+        self, query: str, limit: int = 5, leave_out: Callable[[Entry], bool] | None = None
+    ) -> list[Recalled]:
         """The turns that answer a question or hold an exact string, best first.
 
         Queries are plain words. Words are matched by BM25, exact strings (paths, hashes,
         quoted phrases) as they stand; with `embed`, both are fused with its similarity.
+
+        Args:
+            query: what is looked for.
+            limit: the most turns.
+            leave_out: which turns are not wanted, whatever they hold.
         """
         with self._lock:
-            ranked = self._index.search(query, limit * 4)
+            depth = limit * 4 if leave_out is None else max(limit * 4, _DEEP)
+            ranked = self._index.search(query, depth)
             if self._embed is not None:
                 similar = similar_turns(self.store, self.scope, self._embed, query)
                 words = [position for position, _ in ranked]
-                ranked = fuse([words, similar], limit)
-            scores = dict(ranked[:limit])
-            found = self.store.entries_at(self.scope, scores)
+                ranked = fuse([words, similar], limit if leave_out is None else depth)
+            scores = dict(ranked)
+            found = list(islice(self._wanted(list(scores), limit, leave_out), limit))
             self._contexts.rehearse(entry.position for entry in found)
             pages = self._ledger.page_search()
             return [self._recalled(entry, scores[entry.position], pages) for entry in found]
+
+    def _wanted(
+        self, ranked: list[int], limit: int, leave_out: Callable[[Entry], bool] | None
+    ) -> Iterator[Entry]:
+        """The turns at these positions but those that are left out, read as they are needed."""
+        step = max(limit, 1)
+        for start in range(0, len(ranked), step):
+            for entry in self.store.entries_at(self.scope, ranked[start : start + step]):
+                if leave_out is None or not leave_out(entry):
+                    yield entry
 
     def turn(self, turn_id: str) -> Turn:
         """One turn, exactly as it came; raises NotFoundError."""

@@ -120,3 +120,14 @@ def _stem(word: str) -> str:
     if stemmer is None:
         stemmer = _stemmers.english = Stemmer.Stemmer("english")
     return str(stemmer.stemWord(word))
+
+
+ASKING = frozenset(
+    terms(
+        "a an and are as at be been by did do does for from had has have how i in is it its me my"
+        " of on or our shall that the their them there they this to was we were what when where"
+        " which who whom whose why will with would you your"
+        " exact exactly give know please recall remember remind say said show tell told"
+    )
+)
+"""Terms of English words with which anything is asked, and none is asked for."""

@@ -79,6 +79,7 @@ def test_japanese_and_korean_are_found_by_a_part(text: str) -> None:
             assert memory.recall(query)[0].position == 1, query
 
 
+THINGS = ["gate", "door", "chest", "cellar", "shed", "tower", "barn", "mill", "store", "safe"]
 STRINGS = [
     "a/b_c.py:12",
     "d4f8a1c09be77",
@@ -121,6 +122,30 @@ def test_quoted_phrases_outrank_their_words() -> None:
     texts = ["the fox was quick and brown", "brown quick quick brown", "a quick brown fox ran"]
     with remember(*texts) as memory:
         assert memory.recall('"quick brown fox"')[0].position == 2
+
+
+@pytest.mark.parametrize(
+    "asked", ["Say exactly: what is the code of the {}?", "Do you remember the code of the {}?"]
+)
+def test_what_was_asked_in_the_same_words_does_not_outrank_the_answer(asked: str) -> None:
+    facts = [f"The code of the {thing} is {thing[::-1]}. " + "And so on. " * 5 for thing in THINGS]
+    questions = [asked.format(thing) for thing in THINGS if thing != "gate"]
+    with remember(*facts, *(f"note {number}" for number in range(60)), *questions) as memory:
+        first = memory.recall(asked.format("gate"))[0]
+        assert first.position == THINGS.index("gate")
+
+
+def test_words_that_questions_are_put_with_are_found_where_nothing_else_is_asked() -> None:
+    with remember("who was it", "a red fox", *(f"note {number}" for number in range(40))) as memory:
+        assert memory.recall("who was it?")[0].position == 0
+
+
+def test_turns_can_be_left_out() -> None:
+    with remember(*(f"apples {number}" for number in range(9)), "pears") as memory:
+        found = memory.recall("apples", 3, lambda entry: entry.position > 5)
+        assert [turn.position for turn in found] == [5, 4, 3]
+        assert memory.recall("apples", 3, lambda entry: True) == []
+        assert memory.recall("apples", 0) == []
 
 
 def test_newer_turns_come_first_among_equals() -> None:

@@ -145,6 +145,29 @@ def test_a_models_own_question_is_not_found() -> None:
         assert "id asked" in recall(query="launch code"), "who is not in an exchange finds all"
 
 
+def test_what_was_asked_and_recalled_before_does_not_crowd_out_the_answer() -> None:
+    """Four of the same question in each wording, each with its call and its answer."""
+    wordings = ["What is the launch code?", "Do you know the launch code?", "launch code, please"]
+    with opened("By the way, and before I forget: the launch code is xk-47-q9, for now.") as memory:
+        recall = RecallTool(memory)
+        for number in range(12):
+            query = wordings[number % 3]
+            call: Any = {"id": f"c{number}", "type": "function"}
+            call["function"] = {"name": "recall", "arguments": json.dumps({"query": query})}
+            memory.append({"role": "user", "content": query}, id=f"asked {number}")
+            memory.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            answer = recall.answer(call)
+            assert answer["content"].startswith("[turn 0, user, id t"), "the origin comes first"
+            assert "recall {" not in answer["content"] and answer["content"].count("xk-47") == 1
+            memory.append(answer)
+            memory.append({"role": "assistant", "content": "There you are."})
+
+
+def test_what_only_asks_is_found_where_nothing_tells() -> None:
+    with opened("Who painted the boats?") as memory:
+        assert "Who painted the boats?" in RecallTool(memory)(query="who painted the boats?")
+
+
 def test_schemas_are_what_each_client_takes(memory: Memory) -> None:
     recall = RecallTool(memory)
     assert recall.openai["function"]["parameters"] == recall.anthropic["input_schema"]
