@@ -36,7 +36,7 @@ from optimem.values import Json, Mark, Page, PageFacts, Plan, Scope, Turn, TurnF
 _PAGES_AT_ONCE = 64
 _RETRIES = 8
 _SHORT = 4_000  # characters of a note; of longer ones few are kept
-_REST = "The last turn on these pages is too large for the budget; its end, as text: "
+_REST = "These turns are too large for the budget; what pages have no room for, as text: "
 
 
 class Ledger:
@@ -202,15 +202,24 @@ class Ledger:
         starts = np.concatenate(([first], starts))
         return Frontiers(np.concatenate(([gone], pages)), starts, sums[-1] - sums[starts])
 
-    def overflow(self, profile: Profile) -> Frontier | None:
-        """The frontier behind an exchange that pages hold but for its end."""
-        start = self.boundary(len(self.turns))
-        if not self.pages or start <= self.pages[-1].stop:
-            return None
-        spent = self.spent(profile)
-        rest = self.note_cost(profile, self.rest(len(self.pages), start))
-        tokens = rest + spent[-1] - spent[start]
-        return Frontier(len(self.pages), start, tokens, overflow=True)
+    def overflows(self, profile: Profile, budget: int) -> Sequence[Frontier]:
+        """The frontiers behind turns that pages hold but for their end.
+
+        The first ones leave as text what the user said last, or the newest turn, where that
+        leaves half of the budget to the rest; the last one leaves nothing.
+        """
+        if not self.pages:
+            return ()
+        spent, length = self.spent(profile), len(self.turns)
+        roles = (facts.role if facts else None for facts in reversed(self.turns))
+        asked = next((n for n, role in enumerate(roles, 1) if role == "user"), length)
+        found: dict[int, Frontier] = {}
+        for start in map(self.boundary, (length - asked, length - 1, length)):
+            text = spent[-1] - spent[start]
+            if start > self.pages[-1].stop and text <= budget // 2:
+                tokens = text + self.note_cost(profile, self.rest(len(self.pages), start))
+                found[start] = Frontier(len(self.pages), start, tokens, overflow=True)
+        return tuple(found.values())
 
     def boundary(self, position: int) -> int:
         """The last place at or before `position` that splits no call from its results."""

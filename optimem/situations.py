@@ -78,7 +78,7 @@ class Situations:
         return Situation(
             pages=self._pages(profile, gone, moment),
             frontiers=ledger.frontiers(profile, gone),
-            beyond=nowhere if budget is None else cache(partial(ledger.overflow, profile)),
+            beyond=nowhere if budget is None else cache(partial(ledger.overflows, profile, budget)),
             past=kept,
             turns=len(ledger.turns),
             fixed=fixed + int(sums[ledger.head]),

@@ -21,9 +21,10 @@ from optimem.values import Kept, Plan, Tiers
 class TokenBudget:
     """Coarsens the oldest pages until the context fits its budget.
 
-    In this order: pages coarser from the oldest on; fewer turns as text; the newest
-    exchange shown as pages itself, if that spares the others; and last pages forgotten from
-    the oldest on, with the newest exchange as text wherever it fits. The first two already
+    In this order: pages coarser from the oldest on; fewer turns as text, on pages that are not
+    full yet; pages forgotten from the oldest on; and last the newest turns shown as pages
+    themselves, before anything is forgotten where they take half of the budget. The first two
+    already
     aim at `low` times the budget and forgetting at `spare` times, so that the next turns find
     room without another epoch: a page forgotten each turn would cost the whole cache each
     turn. A turn that is kept beside a page goes with it, unless it is pinned.
@@ -88,7 +89,7 @@ class TokenBudget:
 def smallest_budget(situation: Situation) -> int:
     """The fewest tokens that any context of this situation takes: everything old forgotten."""
     ends = [situation.ends[0], situation.ends[-1]]
-    ends += [situation.overflow] if situation.overflow is not None else []
+    ends += situation.overflows[-1:]
     plans = (situation.move(Plan(gone=situation.gone), end) for end in ends)
     return min(
         situation.tokens(replace(plan, tiers=Tiers([Tier.FORGOTTEN] * len(plan.tiers))))
@@ -99,13 +100,14 @@ def smallest_budget(situation: Situation) -> int:
 def _candidates(situation: Situation, plan: Plan, budget: int, spare: int) -> Iterator[Plan]:
     """Ways to fit, the one that loses least first."""
     yield plan
-    if situation.overflow is None:
-        yield _forget(situation, plan, spare)
-        return
-    imaged = _coarsen(situation, _moved(situation, plan, situation.overflow), budget)
-    yield imaged
-    yield _forget(situation, plan, spare)
-    yield _forget(situation, imaged, spare)
+    moved = (_moved(situation, plan, end) for end in situation.overflows)
+    imaged = [_coarsen(situation, each, budget) for each in moved]
+    some, none = imaged[:-1], imaged[-1:]  # of the newest turns as text
+    yield from some or none
+    for each in (plan, *some):
+        yield _forget(situation, each, spare)
+    yield from none
+    yield from (_forget(situation, each, spare) for each in none)
 
 
 def _moved(situation: Situation, plan: Plan, end: Frontier) -> Plan:

@@ -44,8 +44,9 @@ class Cache:
     cliff: tuple[int, float] | None = None
 
 
-def nowhere() -> None:
+def nowhere() -> Sequence[Frontier]:
     """No frontier."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Situation:
     Attributes:
         pages: the sealed pages from number `gone` on, oldest first.
         frontiers: the possible ends of the pages, by rising `start`; the first shows none.
-        beyond: gives `overflow`, whose text is counted only for those who ask.
+        beyond: gives `overflows`, whose text is counted only for those who ask.
         past: what the text costs behind the past plan's frontier, None without a past plan.
         turns: how many positions the log has.
         fixed: tokens of system, tools and everything else that is always there.
@@ -74,7 +75,7 @@ class Situation:
 
     pages: Sequence[Candidate]
     frontiers: Sequence[Frontier]
-    beyond: Callable[[], Frontier | None] = nowhere
+    beyond: Callable[[], Sequence[Frontier]] = nowhere
     past: int | None = None
     turns: int = 0
     fixed: int = 0
@@ -112,14 +113,15 @@ class Situation:
         return self.frontiers
 
     @property
-    def overflow(self) -> Frontier | None:
-        """The frontier behind an exchange that pages hold but for its end."""
+    def overflows(self) -> Sequence[Frontier]:
+        """Frontiers behind turns that pages hold but for their end; the last leaves no text."""
         return self.beyond()
 
     def frontier(self, plan: Plan) -> Frontier:
         """The frontier that a plan of this situation stands at."""
-        if plan.overflow and self.overflow is not None:
-            return self.overflow
+        if plan.overflow and self.overflows:
+            same = (end for end in self.overflows if end.start == plan.frontier)
+            return next(same, self.overflows[-1])
         index = int(np.searchsorted(self.ends.starts, plan.frontier, side="right"))
         return self.ends[max(index - 1, 0)]
 

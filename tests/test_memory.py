@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import random
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,6 +180,18 @@ def test_forgotten_pages_leave_one_line_that_counts_their_turns() -> None:
         turns = int(notes[0].split()[0])
         assert all(span.position < turns for span in memory.page(gone - 1).spans if span.ends)
         assert memory.recall("which port?")[0].text == "the port is 6390"
+
+
+def test_a_short_question_is_a_message_of_its_own_whatever_stands_before_it() -> None:
+    dice, overflows = random.Random(0), 0
+    with Memory.open("memory://") as memory:
+        for number in range(60):
+            memory.append(say("user", f"Question {number}: which way?"))
+            context = memory.context("openai:gpt-6-astra", 4000)
+            overflows += context.plan.overflow
+            assert context.messages()[-1] == say("user", f"Question {number}: which way?")
+            memory.append(say("assistant", words(dice.choice((5, 50, 300, 900)), number)))
+    assert overflows > 10
 
 
 def test_a_budget_beyond_the_window_is_refused_with_its_limit() -> None:

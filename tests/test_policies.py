@@ -32,7 +32,7 @@ def situation(
     return Situation(
         pages=[Candidate(n, 2 * n + 2, COSTS, turns - 2 * n - 2) for n in range(pages)],
         frontiers=[Frontier(n, end, (turns - end) * TURN) for n, end in enumerate(ends)],
-        beyond=lambda: Frontier(pages, turns, 10, overflow=True) if pages else None,
+        beyond=lambda: [Frontier(pages, turns, 10, overflow=True)] if pages else [],
         past=None if past is None else (turns - past.frontier) * TURN,
         turns=turns,
         fixed=50,

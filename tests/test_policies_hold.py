@@ -93,9 +93,12 @@ class Session:
             if start > ends[-1].start:
                 pages = next(n for n, s in enumerate(self.stops) if s >= start) + 1
                 ends.append(Frontier(max(pages, before.gone), start, spent[-1] - spent[start]))
-        overflow = None
+        overflows = []
         if self.stops and self.stops[-1] < turns:
-            overflow = Frontier(len(self.stops), turns, self._filled, overflow=True)
+            if turns - 1 > self.stops[-1] and self.cut(turns - 1) == turns - 1:
+                # On no page, it is all text: the note is what is left of those before.
+                overflows.append(Frontier(len(self.stops), turns - 1, self._filled, overflow=True))
+            overflows.append(Frontier(len(self.stops), turns, self._filled, overflow=True))
         text = None if past is None else spent[-1] - spent[past.frontier]
         if text is not None and before.overflow:
             text += self.rests[before.frontier - 1]
@@ -113,7 +116,7 @@ class Session:
                 for number in range(before.gone, len(self.stops))
             ],
             frontiers=ends,
-            beyond=lambda: overflow,
+            beyond=lambda: overflows,
             past=text,
             turns=turns,
             fixed=50,

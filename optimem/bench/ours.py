@@ -8,7 +8,7 @@ tokens of both against each other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
@@ -69,9 +69,9 @@ class TapeLedger(Ledger):
         count = int(np.searchsorted(self._sealed, turns, side="right"))
         self.pages += self._tape.recorded.pages[len(self.pages) : count]
 
-    def overflow(self, profile: Profile) -> Frontier | None:
+    def overflows(self, profile: Profile, budget: int) -> Sequence[Frontier]:
         """None: no exchange of these sessions fills a budget by itself."""
-        return None
+        return ()
 
 
 class Ours:
