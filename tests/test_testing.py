@@ -190,6 +190,43 @@ def test_exact_words_that_it_did_not_read_as_text_are_recalled(gpt: OpenAI) -> N
     assert KEY in (alone.choices[0].message.content or "")  # it says what it read
 
 
+@pytest.mark.parametrize(
+    ("caption", "question", "calls"),
+    [
+        ("", "What exactly is the key of the green box?", True),
+        (f", exact: {KEY}", "What exactly is the key of the green box?", False),
+        (f", exact: {KEY}", "When exactly does the ferry leave?", True),
+        ("", "What is the key of the green box?", False),
+        ("", "Which airline flew to Valparaiso on Sunday?", True),
+    ],
+)
+def test_it_recalls_what_it_may_have_misread(
+    caption: str, question: str, calls: bool, gpt: OpenAI
+) -> None:
+    """An exact string settles the sentence that it stands in, and no other one."""
+    tool: Any = {"type": "function", "function": {"name": "recall", "parameters": RECALL}}
+    image, _ = shown("")["chat"]
+    page: Any = [{"type": "text", "text": f"Page 0, turns 0-3{caption}"}, image]
+    messages: Any = [{"role": "user", "content": page}, {"role": "user", "content": question}]
+    reply = gpt.chat.completions.create(model=GPT, messages=messages, tools=[tool])
+    assert bool(reply.choices[0].message.tool_calls) == calls
+
+
+def test_what_came_back_is_believed_before_what_was_read(gpt: OpenAI) -> None:
+    question = "What exactly is the key of the green box?"
+    call = {"id": "c", "type": "function", "function": {"name": "recall", "arguments": "{}"}}
+    messages: Any = [
+        {"role": "user", "content": shown(question)["chat"]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "The key of the green box is 1234."},
+    ]
+    said = gpt.chat.completions.create(model=GPT, messages=messages).choices[0].message.content
+    assert said == "The key of the green box is 1234."
+    messages[-1]["content"] = "Nothing matches."
+    said = gpt.chat.completions.create(model=GPT, messages=messages).choices[0].message.content
+    assert said is not None and KEY in said
+
+
 def test_calls_are_made_to_order_in_every_api(
     gpt: OpenAI, claude: Anthropic, gemini: genai.Client
 ) -> None:

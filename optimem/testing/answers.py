@@ -8,8 +8,10 @@ It understands four things, in this order:
 * A question (it ends with a question mark): it replies with the passages that have most of
   the question's words, what it read and what it was given as text alike. Where a word of
   them nearly is an exact string beside the page, it takes that one: this is what anchors
-  are for. A question for *exact* words, or one whose words it finds nowhere, makes it call
-  `recall` (any tool whose name has `recall` or `search` in it), if it is offered.
+  are for. It knows that it misreads: asked for *exact* words, which it read on a page and
+  has no exact string for, it calls `recall` (any tool whose name has `recall` or `search` in
+  it) if it is offered, as it does where it finds the question's words nowhere. From what
+  came back it then answers, and from the rest of the prompt only where that says nothing.
 * Anything else it acknowledges, and reads nothing.
 """
 
@@ -26,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from optimem.terms import terms
+from optimem.terms import ASKING, terms
 from optimem.testing.exchange import Asked, Block, Call, Reading, Reply, Tool
 from optimem.values import Json, dump_json
 
@@ -46,14 +48,7 @@ _PASSAGE = 3  # sentences
 _SHOWN = 3  # passages of a reply
 _KNOWN = 0.5  # share of a question's weight that a passage must have to answer it
 _LIKE = 0.75  # how alike a word and an anchor must be for the one to be taken for the other
-_COMMON = frozenset(
-    terms(
-        "a an and are as at be been by did do does for from had has have how i in is it its me"
-        " my of on or our shall that the their them there they this to was we were what when"
-        " where which who whom whose why will with would you your exact exactly say said turn"
-        " page word words"
-    )
-)
+_COMMON = ASKING | frozenset(terms("turn page word words"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +72,13 @@ def answer(asked: Asked, pages: Pages) -> Reply:
         results = "\n".join(block.text for block in last if block.kind == "result")
         return Reply(results or NOTED)
     tool = None if heard else next((t for t in asked.tools if _SEARCH.search(t.name)), None)
-    found, known = _look_up(question, asked, pages())
-    text = "\n".join(_mended(passage) for passage in found)
-    read = any(passage.reading is not None for passage in found)
-    unsure = read and not any(anchor in text for anchor in _anchors(found))
-    if tool is not None and (not known or (_EXACT.search(question) and unsure)):
+    found = _look_up(question, _passages(last, (), question)) if heard else []
+    found = found or _look_up(question, _passages(asked.blocks, pages(), question))
+    unsure = not found or (_EXACT.search(question) and _doubts(question, found[0]))
+    if tool is not None and unsure:
         call = Call(tool.name, _arguments(tool, question))
         return Reply(calls=_with_ids([call], asked))
-    if not known:
-        return Reply(UNKNOWN)
-    return Reply(text)
+    return Reply("\n".join(_mended(passage.text, passage.reading) for passage in found) or UNKNOWN)
 
 
 def _question(asked: Asked) -> str:
@@ -134,34 +126,40 @@ def _transcription(
     return "\n".join(reading.text for reading in images or readings[-1:]) or UNKNOWN
 
 
-def _look_up(
-    question: str, asked: Asked, readings: Sequence[Reading]
-) -> tuple[list[_Passage], bool]:
-    """The passages that have most of the question's words, and whether they have enough."""
-    wanted = {term for term in terms(question) if term not in _COMMON}
-    passages = list(_passages(asked, readings, question))
-    seen = Counter(term for passage in passages for term in wanted & passage.words.keys())
-    rarity = {term: math.log(1 + len(passages) / (1 + seen[term])) for term in wanted}
+def _look_up(question: str, passages: Iterable[_Passage]) -> list[_Passage]:
+    """The passages that have most of the question's words; none if they have too few.
+
+    Of equals those come first that are text. Those that only ask the same are none.
+    """
+    asked = _COMMON.union(terms(question))
+    wanted = asked - _COMMON
+    every = [passage for passage in passages if not asked.issuperset(passage.words)]
+    seen = Counter(term for passage in every for term in wanted & passage.words.keys())
+    rarity = {term: math.log(1 + len(every) / (1 + seen[term])) for term in wanted}
+    enough = _KNOWN * sum(rarity.values())
     ranked = sorted(
-        ((sum(rarity[t] for t in wanted & p.words.keys()), n) for n, p in enumerate(passages)),
-        key=lambda scored: (-scored[0], scored[1]),
+        ((sum(rarity[t] for t in wanted & p.words.keys()), n) for n, p in enumerate(every)),
+        key=lambda scored: (-scored[0], every[scored[1]].reading is not None, scored[1]),
     )
     best: list[_Passage] = []
     for score, number in ranked:
-        passage = passages[number]
-        if score and len(best) < _SHOWN and not any(passage.text in b.text for b in best):
+        passage = every[number]
+        if score < enough or not score or len(best) == _SHOWN:
+            break
+        if not any(passage.text in b.text for b in best):
             best.append(passage)
-    enough = _KNOWN * sum(rarity.values())
-    return best, bool(ranked) and ranked[0][0] >= enough > 0
+    return best
 
 
-def _passages(asked: Asked, readings: Sequence[Reading], question: str) -> Iterator[_Passage]:
+def _passages(
+    blocks: Sequence[Block], readings: Sequence[Reading], question: str
+) -> Iterator[_Passage]:
     for reading in readings:
         # A page's rows are one text: its own line ends are marks on it.
         for words, counts in _windows(reading.text.replace("\\\n", "").replace("\n", " ")):
             yield _Passage(words, counts, reading)
-    for block in asked.blocks:
-        if block.kind != "image" and block.role != "tools" and block.text != question:
+    for block in blocks:
+        if block.kind in ("text", "result") and block.role != "tools" and block.text != question:
             for words, counts in _windows(block.text):
                 yield _Passage(words, counts, None)
 
@@ -174,15 +172,25 @@ def _windows(text: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
     return tuple((words, Counter(terms(words))) for words in windows)
 
 
-def _anchors(passages: Iterable[_Passage]) -> set[str]:
-    """The exact strings beside the pages that passages stand on, plain words left out."""
-    readings = [passage.reading for passage in passages if passage.reading is not None]
-    return {a for reading in readings for a in reading.anchors if any(map(str.isdigit, a))}
+def _doubts(question: str, passage: _Passage) -> bool:
+    """Whether what answers was read on a page, with no exact string beside it for the answer."""
+    if passage.reading is None:
+        return False
+    wanted = set(terms(question)) - _COMMON
+    sentences = _SENTENCE.split(passage.text)
+    answering = max(sentences, key=lambda sentence: len(wanted.intersection(terms(sentence))))
+    words = _mended(answering, passage.reading)
+    return not any(a in words and a not in question for a in _anchors(passage.reading))
 
 
-def _mended(passage: _Passage) -> str:
-    """A passage with the exact strings beside its page in place of what was nearly read so."""
-    words, anchors = passage.text.split(" "), sorted(_anchors([passage]))
+def _anchors(reading: Reading) -> list[str]:
+    """The exact strings beside a page, plain words left out."""
+    return sorted(anchor for anchor in reading.anchors if any(map(str.isdigit, anchor)))
+
+
+def _mended(text: str, reading: Reading | None) -> str:
+    """A text with the exact strings beside its page in place of what was nearly read so."""
+    words, anchors = text.split(" "), _anchors(reading) if reading is not None else []
     for place, word in enumerate(words):
         if near := difflib.get_close_matches(word, anchors, 1, _LIKE):
             words[place] = near[0]
