@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 
 from optimem.context import Context
 from optimem.errors import MissingExtraError
 from optimem.integrations.langchain_messages import message_id, without_reasoning
 from optimem.memory import Memory
 from optimem.messages import parse
+from optimem.stores.codec import tombstone
 from optimem.values import Turn, dump_json
 
 try:
@@ -25,36 +27,21 @@ try:
 except ImportError:
     raise MissingExtraError("Sessions of LangGraph's threads", "langchain") from None
 
+_PARTS = (type, attrgetter("__dict__"), attrgetter("__pydantic_extra__"))
 _MOST_OPEN = 256  # threads that a process keeps at hand
 
 
 @dataclass
 class _Known:
-    """A position of the log: which message stands there, if any still does."""
+    """A turn of the log: its id, and what it says as it is stored."""
 
     id: str
     digest: str
-    message: BaseMessage | None = None
-    forgotten: bool = False
 
     def is_(self, message: BaseMessage, index: int) -> bool:
-        """Whether the log has this message, the graph's at an index, here."""
-        known = self.message
-        if known is message:
-            return True
-        # As pydantic compares them, in a tenth of its time; else as they are stored, for lists
-        # where there were tuples, and the like.
-        same = known is not None and (
-            type(known) is type(message)
-            and known.__dict__ == message.__dict__
-            and known.__pydantic_extra__ == message.__pydantic_extra__
-        )
-        if not same:
-            id = message_id(message, index)
-            same = self.id == id and self.digest == _digest(parse(message, id=id))
-        if same:
-            self.message = message  # the next comparison is one of identity
-        return same
+        """Whether it is this message, the graph's at an index."""
+        id = message_id(message, index)
+        return self.id == id and self.digest == _digest(parse(message, id=id))
 
 
 class Thread:
@@ -70,27 +57,39 @@ class Thread:
         self.pages: tuple[object, BaseMessage] | None = None
         """The message of pages that was last made, and what it was made of."""
         self._generation = -1
+        self._length = 0
         self._log: list[_Known] = []
+        self._said: Sequence[BaseMessage] = []  # the log as the graph last had it
+        self._forgotten: frozenset[bytes] = frozenset()
         self._prefix: object = None
         self._bound_until = 0
 
     def follow(self, messages: Sequence[BaseMessage]) -> set[str]:
         """Bring the log in step with the graph; call it with the lock held.
 
-        Returns the ids of messages that the graph has and the session was told to forget.
+        Returns the ids of messages that the graph has and the session was told to forget: they
+        do not come back, in this process or another.
         """
         self._read()
-        kept, start, forgotten = self._common(messages)
+        forgotten = self._forgotten_of(messages)
+        places: Sequence[int] = range(len(messages))
+        if forgotten:
+            places = [n for n in places if message_id(messages[n], n) not in forgotten]
+        said = [messages[n] for n in places]
+        kept = self._common(said, places)
+        anew = kept == 0 and bool(self._log)
         if kept < len(self._log):
             self._take_back(kept)
-            if any(isinstance(message, AIMessage) for message in messages[start:]):
-                self._bound_until = len(messages)
-        if start < len(messages):
-            new = enumerate(messages[start:], start)
-            turns = [parse(message, id=message_id(message, index)) for index, message in new]
+            if any(isinstance(message, AIMessage) for message in said[kept:]):
+                self._bound_until = len(said)
+        if kept < len(said):
+            turns = [parse(messages[n], id=message_id(messages[n], n)) for n in places[kept:]]
             self.memory.extend(turns)
-            for turn, message in zip(turns, messages[start:], strict=True):
-                self._log.append(_Known(turn.id, _digest(turn), message))
+            self._length += len(turns)
+            self._log += [_Known(turn.id, _digest(turn)) for turn in turns]
+        if anew:  # what was forgotten is remembered of it
+            self.memory.store.bury(self.memory.scope, self._forgotten)
+        self._said = said
         return forgotten
 
     def live(self, messages: Sequence[BaseMessage], context: Context) -> list[BaseMessage]:
@@ -105,66 +104,46 @@ class Thread:
 
     def _read(self) -> None:
         """Know the log, also what others have changed."""
-        state = self.memory.store.state(self.memory.scope)
-        if state.generation != self._generation or state.turns < len(self._log):
-            before = [(known.id, known.message) for known in self._log]
-            self._log = []
-            self._generation = state.generation
-            self._read_turns(state.turns)
-            for known, (id, message) in zip(self._log, before, strict=False):
-                if known.forgotten:
-                    known.id = id
-                elif known.id == id:
-                    known.message = message
-        elif state.turns > len(self._log):
-            self._read_turns(state.turns)
+        store, scope = self.memory.store, self.memory.scope
+        state = store.state(scope)
+        if state.generation != self._generation or state.turns < self._length:
+            self._forgotten = store.forgotten(scope)
+            self._generation, self._length = state.generation, 0
+            self._log, self._said = [], []
+        if state.turns > self._length:
+            for entry in store.entries(scope, self._length, state.turns):
+                self._log.append(_Known(entry.turn.id, _digest(entry.turn)))
+            self._length = state.turns
 
-    def _read_turns(self, length: int) -> None:
-        start = len(self._log)
-        self._log += [_Known("", "", forgotten=True) for _ in range(start, length)]
-        for entry in self.memory.store.entries(self.memory.scope, start, length):
-            turn = entry.turn
-            self._log[entry.position] = _Known(turn.id, _digest(turn))
+    def _common(self, said: Sequence[BaseMessage], places: Sequence[int]) -> int:
+        """How many messages the log and the graph begin with in common."""
+        count = min(len(self._log), len(said))
+        kept = min(len(self._said), count)
+        if not _equal(self._said[:kept], said[:kept]):
+            kept = 0
+        while kept < count and (
+            (kept < len(self._said) and _equal(self._said[kept : kept + 1], said[kept : kept + 1]))
+            or self._log[kept].is_(said[kept], places[kept])
+        ):
+            kept += 1
+        return kept
 
-    def _common(self, messages: Sequence[BaseMessage]) -> tuple[int, int, set[str]]:
-        """How much of the log, and of the graph, is common; and what of it is forgotten.
-
-        The graph may or may not still have what the log has forgotten.
-        """
-        kept = at = 0
-        forgotten: set[str] = set()
-        gap: list[_Known] = []
-        for position, known in enumerate(self._log):
-            if known.forgotten:
-                gap.append(known)
-                continue
-            found = at
-            while found < len(messages) and not known.is_(messages[found], found):
-                found += 1
-                if found > at + len(gap):
-                    return kept, at, forgotten
-            if found >= len(messages):
-                return kept, at, forgotten
-            if gap:
-                forgotten.update(message_id(messages[n], n) for n in range(at, found))
-                gap = []
-            kept, at = position + 1, found + 1
-        for known in gap:  # nothing behind them tells whether the graph has them still
-            if at < len(messages) and known.id == message_id(messages[at], at):
-                forgotten.add(known.id)
-                at += 1
-        return len(self._log), at, forgotten
+    def _forgotten_of(self, messages: Sequence[BaseMessage]) -> set[str]:
+        """Which messages were forgotten."""
+        if not self._forgotten:
+            return set()
+        ids = (message_id(message, index) for index, message in enumerate(messages))
+        return {id for id in ids if tombstone(id) in self._forgotten}
 
     def _take_back(self, kept: int) -> None:
         """Drop what the graph no longer has."""
-        last = next((k.id for k in reversed(self._log[:kept]) if not k.forgotten), None)
-        if last is None:
-            self.memory.forget(session=True)
-            self._log = []
+        if kept:
+            self.memory.rewind(to=self._log[kept - 1].id)
         else:
-            self.memory.rewind(to=last)
-            self._log = self._log[:kept]
-        self._generation = self.memory.store.state(self.memory.scope).generation
+            self.memory.forget(session=True)
+        self._log, self._said = self._log[:kept], self._said[:kept]
+        state = self.memory.store.state(self.memory.scope)
+        self._generation, self._length = state.generation, state.turns
 
 
 class Threads:
@@ -188,6 +167,11 @@ class Threads:
                     self._threads.popitem(last=False)
             self._threads.move_to_end(session)
             return thread
+
+
+def _equal(some: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> bool:
+    """As pydantic compares them, in a hundredth of its time."""
+    return all(list(map(of, some)) == list(map(of, others)) for of in _PARTS)
 
 
 def _digest(turn: Turn) -> str:

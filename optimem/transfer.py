@@ -3,6 +3,8 @@
     {"optimem": 1, "session": "42", "settings": {…}}
     {"id": "…", "time": 1700000000.0, "message": {…}}
 
+A session of which turns were forgotten names hashes of their ids in its first line.
+
 Pages, plans and the search index are not in it: they are made anew where they arrive.
 An import that was interrupted is run again: turns that are there already are passed over.
 """
@@ -41,7 +43,10 @@ def export_sessions(store: Store, namespace: str, sessions: Sequence[str] = ()) 
 def _lines(store: Store, scopes: Iterable[Scope]) -> Iterator[str]:
     for scope in scopes:
         settings = dict(sorted(store.state(scope).settings.items()))
-        yield dump_json({"optimem": _FORMAT, "session": scope.session, "settings": settings})
+        header = {"optimem": _FORMAT, "session": scope.session, "settings": settings}
+        if tombstones := sorted(each.hex() for each in store.forgotten(scope)):
+            header["forgotten"] = tombstones
+        yield dump_json(header)
         for entry in store.entries(scope):
             turn = entry.turn
             yield dump_json({"id": turn.id, "time": turn.time, "message": dict(turn.message)})
@@ -56,21 +61,22 @@ def import_sessions(store: Store, namespace: str, lines: Iterable[str]) -> Itera
     """
     scope: Scope | None = None
     settings: dict[str, Any] = {}
+    forgotten: list[bytes] = []
     waiting: list[Turn] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         value = _read(line, number)
         if "optimem" in value:
-            yield from _store(store, scope, waiting, settings)
-            scope, settings = _header(value, namespace, number)
+            yield from _store(store, scope, waiting, settings, forgotten)
+            scope, settings, forgotten = _header(value, namespace, number)
         elif scope is None:
             raise InputError(f"line {number}: a session's first line is missing; {_HINT}")
         else:
             waiting.append(_turn(value, number))
         if len(waiting) == _AT_ONCE:
-            yield from _store(store, scope, waiting, settings)
-    yield from _store(store, scope, waiting, settings)
+            yield from _store(store, scope, waiting, settings, forgotten)
+    yield from _store(store, scope, waiting, settings, forgotten)
 
 
 def move_sessions(source: Store, target: Store, namespace: str) -> Iterator[int]:
@@ -90,18 +96,24 @@ def move_sessions(source: Store, target: Store, namespace: str) -> Iterator[int]
                 if len(waiting) == _AT_ONCE:
                     yield from _store(target, scope, waiting, state.settings)
             yield from _store(target, scope, waiting, state.settings)
+            target.bury(scope, source.forgotten(scope))
             moved = state.turns
             source.drop(scope, moved)
     source.purge()
 
 
 def _store(
-    store: Store, scope: Scope | None, waiting: list[Turn], settings: dict[str, Any]
+    store: Store,
+    scope: Scope | None,
+    waiting: list[Turn],
+    settings: dict[str, Any],
+    forgotten: Iterable[bytes] = (),
 ) -> Iterator[int]:
     if scope is not None and waiting:
         counter = find_counter(settings["counter"])
         drafts = [Draft(turn, turn_facts(turn, counter)) for turn in waiting]
         store.append(scope, drafts, settings)
+        store.bury(scope, forgotten)
         yield len(waiting)
         waiting.clear()
 
@@ -116,7 +128,9 @@ def _read(line: str, number: int) -> dict[str, Any]:
     return value
 
 
-def _header(value: dict[str, Any], namespace: str, number: int) -> tuple[Scope, dict[str, Any]]:
+def _header(
+    value: dict[str, Any], namespace: str, number: int
+) -> tuple[Scope, dict[str, Any], list[bytes]]:
     session, settings = value.get("session"), value.get("settings")
     if value["optimem"] != _FORMAT:
         raise InputError(f"line {number}: written by another version: pip install -U optimem")
@@ -124,7 +138,11 @@ def _header(value: dict[str, Any], namespace: str, number: int) -> tuple[Scope, 
         raise InputError(f"line {number}: a session's name and settings are missing")
     if not isinstance(settings.get("counter"), str):
         raise InputError(f"line {number}: the settings name no counter")
-    return Scope(namespace, session), settings
+    try:
+        forgotten = [bytes.fromhex(tombstone) for tombstone in value.get("forgotten", ())]
+    except (TypeError, ValueError):
+        raise InputError(f"line {number}: what was forgotten is no list of hashes") from None
+    return Scope(namespace, session), settings, forgotten
 
 
 def _turn(value: dict[str, Any], number: int) -> Turn:

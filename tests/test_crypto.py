@@ -21,6 +21,7 @@ import servers
 from optimem import Memory
 from optimem.errors import ConflictError, MissingExtraError, StoreError
 from optimem.stores import new_key, open_both, open_store
+from optimem.stores.codec import tombstone
 from optimem.stores.crypto import Sealed
 from optimem.transfer import move_sessions
 from optimem.values import Scope
@@ -160,6 +161,8 @@ def test_keys_rotate(url: str, old: str, new: str) -> None:
     for name in names:
         with Memory.open(url, name, namespace="acme", key=old) as memory:
             talk(memory)
+            memory.append({"role": "user", "content": "a secret"}, id="secret")
+            memory.forget(["secret"])
     before_store, after = open_both(url, old, new)
     next(move_sessions(before_store, after, "acme"))  # broken off
     assert sum(move_sessions(before_store, after, "acme")) >= 92
@@ -170,6 +173,7 @@ def test_keys_rotate(url: str, old: str, new: str) -> None:
         with Memory.open(url, name, namespace="acme", key=new) as memory:
             assert [turn.text for turn in memory.turns()] == [turn.text for turn in before]
             assert shown(memory) == seen
+            assert memory.store.forgotten(memory.scope) == {tombstone("secret")}
     with open_it(url, new) as store:
         assert store.sessions("acme") == names
     with pytest.raises(StoreError, match="encrypted"):

@@ -333,6 +333,44 @@ def test_what_was_forgotten_does_not_come_back(long_talk: LongTalk, at: int, rem
     assert secret not in {message.id for message in model.sent[-1]}
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("at", [10, 46, 47])
+def test_what_was_forgotten_stays_so_in_another_process(
+    long_talk: LongTalk, at: int, kind: str
+) -> None:
+    agent, _, memory = long_talk
+    session = memory.memory(thread())
+    secret = str(state(agent)[at].id)
+    Memory(session.store, session.scope).forget(turns=[secret])  # by yet another one
+    for count in (49, 51):
+        model = ScriptedModel()
+        again = OptiMemMiddleware(session.store, budget=12_000)
+        resumed = build(model, [look_up], middleware=[again], checkpointer=agent.checkpointer)
+        if kind == "sync":
+            resumed.invoke({"messages": "A short one."}, thread())
+        else:
+            asyncio.run(resumed.ainvoke({"messages": "A short one."}, thread()))
+        assert secret in {message.id for message in state(agent)}
+        assert secret not in logged(again) and len(logged(again)) == count
+        assert secret not in {message.id for message in model.sent[-1]}
+
+
+@pytest.mark.parametrize("edited", [0, 10])
+def test_what_was_forgotten_stays_so_behind_an_edit(long_talk: LongTalk, edited: int) -> None:
+    """The log is taken back to a place before what was forgotten, and goes on after it."""
+    agent, _, memory = long_talk
+    session = memory.memory(thread())
+    secret, other = str(state(agent)[20].id), state(agent)[edited]
+    session.forget(turns=[secret])
+    agent.update_state(thread(), {"messages": [HumanMessage("Said otherwise.", id=other.id)]})
+    talk(agent, 1, start=99)
+    again = OptiMemMiddleware(session.store, budget=12_000)
+    resumed = build(ScriptedModel(), [], middleware=[again], checkpointer=agent.checkpointer)
+    resumed.invoke({"messages": "A short one."}, thread())
+    assert secret not in logged(again) and len(logged(again)) == 51
+    assert session.traces(secret) == []
+
+
 # What the model takes
 
 

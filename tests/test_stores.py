@@ -27,6 +27,7 @@ from optimem.stores import (
     open_store,
 )
 from optimem.stores.cipher import ciphers
+from optimem.stores.codec import tombstone
 from optimem.stores.redis import AsyncRedisStore
 from optimem.values import Entry, Page, PageFacts, Plan, Scope, Span, TurnFacts
 
@@ -317,8 +318,24 @@ def test_erased_turns_are_gone_and_their_positions_stay_empty(
     assert store.frequencies(MINE, ["green", "blue"]) == {}
     assert found(store, MINE, "fox") == [0]
     assert store.completions(MINE, ["green", "f"], 9) == in_clear(["fox"])
+    assert store.forgotten(MINE) == {tombstone("t1"), tombstone("t2")}
     assert add(store, draft("green again", "t1")) == [3]
     assert texts(store, MINE) == {0: "red fox", 3: "green again"}
+
+
+def test_what_was_forgotten_outlasts_a_rewind(store: Store) -> None:
+    store.bury(MINE, [tombstone("elsewhere")])
+    assert store.forgotten(MINE) == frozenset(), "there is no session yet"
+    fill(store, MINE, "red fox", "green fox", "blue fox")
+    assert erase(store, MINE, 1) == 1
+    store.bury(MINE, [tombstone("elsewhere"), tombstone("t1")])
+    assert rewind(store, MINE, 1)
+    other = Scope("acme", "43")
+    store.fork(MINE, other)
+    for scope in (MINE, other):
+        assert store.forgotten(scope) == {tombstone("t1"), tombstone("elsewhere")}
+    store.drop(MINE)
+    assert store.forgotten(MINE) == frozenset()
 
 
 def test_a_dropped_session_leaves_its_neighbours(store: Store) -> None:

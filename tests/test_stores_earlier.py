@@ -17,7 +17,6 @@ from optimem import Memory
 from optimem.errors import StoreError
 from optimem.stores import new_key
 from optimem.stores.packing import Dictionary
-from optimem.stores.sqlite_schema import VERSION
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -56,7 +55,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             with closing(sqlite3.connect(tmp_path / "memory.db")) as db, db:
                 db.execute("INSERT INTO dictionary VALUES (1, ?, ?)", (OWN.id, sealed))
                 db.execute("UPDATE session SET dictionary = ?", (OWN.id,))
-                db.execute(f"PRAGMA user_version = {VERSION - 1}")
+                db.execute("DROP TABLE forgotten")
+                db.execute("PRAGMA user_version = 4")
         else:
             sealed = steps._cipher(memory.scope).seal(OWN.data, b"dictionary")
             with _client(url) as client:

@@ -38,6 +38,8 @@ def fill(store: Store) -> None:
         for turn in range(0 if number == 2 else 300):
             text = f"turn {turn} " + "words " * 40
             memory.append({"role": "user", "content": text}, id=f"t{turn}", time=turn / 3)
+        memory.append({"role": "user", "content": "a secret"}, id="secret")
+        memory.forget(["secret"])
 
 
 def held(store: Store) -> dict[str, object]:
@@ -45,6 +47,7 @@ def held(store: Store) -> dict[str, object]:
         session: (
             [entry.turn for entry in store.entries(Scope("acme", session))],
             store.state(Scope("acme", session)).settings,
+            store.forgotten(Scope("acme", session)),
         )
         for session in store.sessions("acme")
     }
@@ -108,6 +111,7 @@ TURN = json.dumps({"id": "t0", "time": None, "message": {"role": "user", "conten
         ('{"optimem": 2}', "line 3: written by another version"),
         ('{"optimem": 1, "session": "s"}', "line 3: a session's name and settings"),
         ('{"optimem": 1, "session": "s", "settings": {}}', "line 3: the settings name no counter"),
+        (f'{HEADER[:-1]}, "forgotten": ["x"]}}', "line 3: what was forgotten is no list of hashes"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(line: str, complaint: str, opened: Open) -> None:

@@ -188,6 +188,11 @@ def encode_name(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
+def tombstone(turn_id: str) -> bytes:
+    """What stays of a turn that was forgotten: a hash of its id, by which it is known again."""
+    return hashlib.sha256(encode_name(turn_id)).digest()[:16]
+
+
 def decode_name(name: bytes) -> str:
     """The inverse of `encode_name`; raises StoreError on damaged bytes."""
     with _refusing("a name"):

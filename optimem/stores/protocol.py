@@ -133,9 +133,21 @@ class Store(Protocol):
     ) -> int | None:
         """Remove turns for good, with every page from `pages` on, all plans and all blobs.
 
-        Positions are never given out again. Returns how many turns were there; None, and
-        does nothing, when the index or the generation has moved on from `seen`.
+        Their tombstones stay, and their positions are never given out again. Returns how many
+        turns were there; None, and does nothing, when the index or the generation has moved on
+        from `seen`.
         """
+        ...
+
+    def forgotten(self, scope: Scope) -> frozenset[bytes]:
+        """The tombstones (`codec.tombstone`) of all turns that were erased, rewound to or not.
+
+        By these, whoever keeps a copy of a conversation knows what must not come back.
+        """
+        ...
+
+    def bury(self, scope: Scope, tombstones: Iterable[bytes]) -> None:
+        """Keep the tombstones of turns that were erased elsewhere, in a session that exists."""
         ...
 
     def drop(self, scope: Scope, turns: int | None = None) -> int:

@@ -14,7 +14,8 @@ SCHEMA = 3  # turns need the dictionary that comes with the package
 DURABLE = ("meta", "log", "facts", "ids", "pages", "plans", "index", "terms", "blobs")
 """The durable keys of a session.
 
-    meta   hash    schema, turns, live, bytes, generation, settings, expires; of schema 2 also
+    meta   hash    schema, turns, live, bytes, generation, settings, expires; for each turn that
+                   was forgotten, forgotten:<hash of its id>; of schema 2 also
                    dictionary:<id>, made of the session's words
     log    list    one record a position: time, id, message; empty where forgotten
     facts  list    the facts of each position

@@ -111,17 +111,19 @@ return 1
 """
 )
 
-# generation, indexed, number of blobs, then what take_back needs, then positions
+# generation, indexed, number of blobs, then what take_back needs, then pairs of position and
+# what its turn leaves in meta
 ERASE = script(
     _TAKE_BACK
     + """
 if not unmoved(ARGV[1], ARGV[2]) then return false end
 if redis.call('HLEN', blobs) ~= tonumber(ARGV[3]) then return false end
 local removed = 0
-for i = take_back(4), #ARGV do
+for i = take_back(4), #ARGV, 2 do
   if release(redis.call('LINDEX', log, ARGV[i])) == 1 then
     redis.call('LSET', log, ARGV[i], '')
     redis.call('LSET', facts, ARGV[i], '')
+    redis.call('HSET', meta, ARGV[i + 1], '')
     removed = removed + 1
   end
 end
@@ -132,6 +134,13 @@ settle()
 return removed
 """
 )
+
+# what turns that were forgotten elsewhere leave in meta
+BURY = script("""
+if not schema then return 0 end
+for i = 1, #ARGV do redis.call('HSET', meta, ARGV[i], '') end
+return 1
+""")
 
 # number of blobs, turns that were seen or -1
 DROP = script("""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from optimem.stores import codec
 from optimem.stores.postings import Postings
@@ -11,8 +11,11 @@ from optimem.stores.redis_commands import Everywhere, Steps
 from optimem.stores.redis_index import RedisIndex
 from optimem.stores.redis_log import RedisLog
 from optimem.stores.redis_pages import RedisPages
-from optimem.stores.redis_scripts_log import ERASE, REWIND, SIZES
+from optimem.stores.redis_scripts_log import BURY, ERASE, REWIND, SIZES
 from optimem.values import Scope
+
+_FORGOTTEN = b"forgotten:"
+_BURIED_AT_ONCE = 1000
 
 
 class RedisSteps(RedisLog, RedisPages, RedisIndex):
@@ -37,9 +40,28 @@ class RedisSteps(RedisLog, RedisPages, RedisIndex):
     ) -> Steps[int | None]:
         blobs = yield from self._blob_keys(scope)
         taken = yield from self._taken_back(scope, pages, postings, set(positions), seen)
-        values = [seen.generation, seen.indexed, len(blobs), *taken, *positions]
+        values = [seen.generation, seen.indexed, len(blobs), *taken]
+        for entry in (yield from self.entries_at(scope, positions)):
+            values += (entry.position, self._buried(scope, codec.tombstone(entry.turn.id)))
         (removed,) = yield [self._call(ERASE, scope, values, blobs)]
         return None if removed is None else int(removed)
+
+    def forgotten(self, scope: Scope) -> Steps[frozenset[bytes]]:
+        cipher, start = self._cipher(scope), len(_FORGOTTEN)
+        (fields,) = yield [("HKEYS", self._keys(scope)[0])]
+        return frozenset(
+            cipher.open(field[start:], b"forgotten")
+            for field in fields
+            if field.startswith(_FORGOTTEN)
+        )
+
+    def bury(self, scope: Scope, tombstones: Iterable[bytes]) -> Steps[None]:
+        fields = [self._buried(scope, tombstone) for tombstone in tombstones]
+        for start in range(0, len(fields), _BURIED_AT_ONCE):
+            yield [self._call(BURY, scope, fields[start : start + _BURIED_AT_ONCE])]
+
+    def _buried(self, scope: Scope, tombstone: bytes) -> bytes:
+        return _FORGOTTEN + self._cipher(scope).seal(tombstone, b"forgotten")
 
     def size(self, scope: Scope) -> Steps[dict[str, int]]:
         (sizes,) = yield [self._call(SIZES, scope)]
@@ -76,6 +98,7 @@ class RedisSteps(RedisLog, RedisPages, RedisIndex):
         hashes = yield [("HGETALL", key) for key in (meta, ids, pages, plans, index, blobs)]
         for field, value in hashes[0].items():
             sealed = field.startswith(b"dictionary:")
+            found.append(("meta", field))
             found.append(("meta", cipher.open(value, b"dictionary") if sealed else value))
         found += (("ids", cipher.open(id, b"id")) for id in hashes[1])
         for field, value in hashes[2].items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from optimem.stores import codec
@@ -77,11 +77,26 @@ class SQLiteStore(SQLiteLog, SQLitePages, SQLiteIndex):
             if key is None:
                 return None
             rows = [(key, position) for position in positions]
+            self._bury(db, scope, key, self._tombstones(db, scope, rows))
             removed = db.executemany("DELETE FROM turn WHERE session = ? AND position = ?", rows)
             for table in ("blob", "blob_hash"):
                 db.execute(f"DELETE FROM {table} WHERE session = ?", (key,))
             self._drop_derived(db, scope, key, pages, postings, set(positions))
             return removed.rowcount
+
+    def forgotten(self, scope: Scope) -> frozenset[bytes]:
+        cipher = self._cipher(scope)
+        rows = self._database.rows(
+            "SELECT id FROM forgotten WHERE session ="
+            " (SELECT id FROM session WHERE namespace = ? AND name = ?)",
+            self._names(scope),
+        )
+        return frozenset(cipher.open(sealed, b"forgotten") for (sealed,) in rows)
+
+    def bury(self, scope: Scope, tombstones: Iterable[bytes]) -> None:
+        with self._database.write() as db:
+            if key := self._find(db, scope):
+                self._bury(db, scope, key, tombstones)
 
     def size(self, scope: Scope) -> dict[str, int]:
         with self._database.read() as db:
@@ -114,6 +129,7 @@ class SQLiteStore(SQLiteLog, SQLitePages, SQLiteIndex):
             ("plan", "name", b"plan name"),
             ("plan", "body", b"plan"),
             ("dictionary", "data", b"dictionary"),
+            ("forgotten", "id", b"forgotten"),
         ):
             query = f"SELECT {column} FROM {table} WHERE session = ?"
             for (value,) in self._database.rows(query, (key,)):
@@ -130,6 +146,23 @@ class SQLiteStore(SQLiteLog, SQLitePages, SQLiteIndex):
 
     def close(self) -> None:
         self._database.close()
+
+    def _tombstones(
+        self, db: sqlite3.Connection, scope: Scope, rows: Iterable[tuple[int, int]]
+    ) -> Iterator[bytes]:
+        """Those of turns at some positions, as pairs of session and position."""
+        cipher = self._cipher(scope)
+        for row in rows:
+            query = "SELECT id FROM turn WHERE session = ? AND position = ?"
+            for (sealed,) in db.execute(query, row).fetchall():
+                yield codec.tombstone(codec.decode_name(cipher.open(sealed, b"id")))
+
+    def _bury(
+        self, db: sqlite3.Connection, scope: Scope, session: int, tombstones: Iterable[bytes]
+    ) -> None:
+        cipher = self._cipher(scope)
+        sealed = [(session, cipher.seal(tombstone, b"forgotten")) for tombstone in tombstones]
+        db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", sealed)
 
     def _drop_derived(
         self,

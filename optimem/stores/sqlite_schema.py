@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x4F70744D  # "OptM"
-VERSION = 5  # turns need the dictionary that comes with the package
+VERSION = 6  # what was forgotten has tombstones; 5: turns need the package's dictionary
 
 # Derived data first written by version 1 as text: today's values may be encrypted.
 _PLAN = """
@@ -26,6 +26,10 @@ _DICTIONARY = """
 CREATE TABLE dictionary (
     session INTEGER NOT NULL, id INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (session, id)) WITHOUT ROWID"""
+# Hashes of the ids of turns that were forgotten.
+_FORGOTTEN = """
+CREATE TABLE forgotten (
+    session INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (session, id)) WITHOUT ROWID"""
 # Which keys the encrypted sessions of a namespace are kept with.
 _MARK = """
 CREATE TABLE mark (
@@ -50,6 +54,7 @@ CREATE TABLE page (
 {_BLOB};
 {_BLOB_HASH};
 {_DICTIONARY};
+{_FORGOTTEN};
 {_MARK};
 CREATE TABLE posting (
     session INTEGER NOT NULL, term BLOB NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL,
@@ -70,12 +75,17 @@ ALTER TABLE session ADD COLUMN dictionary INTEGER NOT NULL DEFAULT 0;
 {_DICTIONARY};
 {_MARK};
 {_BLOB_HASH};
+{_FORGOTTEN};
 """
 _FROM_2 = f"""
 ALTER TABLE blob ADD COLUMN name BLOB NOT NULL DEFAULT x'';
 {_BLOB_HASH};
+{_FORGOTTEN};
 """
-_FROM_3 = _BLOB_HASH
+_FROM_3 = f"""
+{_BLOB_HASH};
+{_FORGOTTEN};
+"""
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -86,7 +96,7 @@ def version(db: sqlite3.Connection) -> int:
 
 def create(db: sqlite3.Connection) -> None:
     """Make what is missing, within a transaction."""
-    steps = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}.get(version(db), "")
+    steps = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}.get(version(db), _FORGOTTEN)
     for statement in steps.split(";\n"):
         if statement.strip():
             db.execute(statement)

@@ -18,6 +18,7 @@ _COPIED = {
     "page": "number, facts, body",
     "posting": "term, block, data",
     "dictionary": "id, data",
+    "forgotten": "id",
 }
 _TABLES = (*_COPIED, "plan", "blob", "blob_hash")
 _COUNTERS = "turns, generation, indexed, documents, terms, settings, dictionary"
