@@ -140,14 +140,6 @@ def test_words_that_questions_are_put_with_are_found_where_nothing_else_is_asked
         assert memory.recall("who was it?")[0].position == 0
 
 
-def test_turns_can_be_left_out() -> None:
-    with remember(*(f"apples {number}" for number in range(9)), "pears") as memory:
-        found = memory.recall("apples", 3, lambda entry: entry.position > 5)
-        assert [turn.position for turn in found] == [5, 4, 3]
-        assert memory.recall("apples", 3, lambda entry: True) == []
-        assert memory.recall("apples", 0) == []
-
-
 def test_newer_turns_come_first_among_equals() -> None:
     with remember("same words", "same words", "same words") as memory:
         assert [turn.position for turn in memory.recall("words")] == [2, 1, 0]

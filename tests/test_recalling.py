@@ -28,6 +28,14 @@ def remember(*texts: str) -> Memory:
     return memory
 
 
+def test_turns_can_be_left_out() -> None:
+    with remember(*(f"apples {number}" for number in range(9)), "pears") as memory:
+        found = memory.recall("apples", 3, lambda entry: entry.position > 5)
+        assert [turn.position for turn in found] == [5, 4, 3]
+        assert memory.recall("apples", 3, lambda entry: True) == []
+        assert memory.recall("apples", 0) == []
+
+
 def test_recall_returns_the_exact_words() -> None:
     said = "Odd: \x00 \ud800 \t and\r\nlines, end"
     with Memory.open("memory://") as memory:
