@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import count as count_from
-from types import TracebackType
 
 from optimem.errors import NotFoundError, OptiMemError
 from optimem.modes import Tier
@@ -194,10 +193,5 @@ class ReadingServer:
     def __enter__(self) -> ReadingServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
