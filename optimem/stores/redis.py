@@ -16,21 +16,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from optimem.errors import MissingExtraError, StoreError
+from optimem.errors import MissingExtraError
 from optimem.stores.cipher import Ciphers, plain
 from optimem.stores.jobs import Jobs
 from optimem.stores.jobs_redis import RedisJobs
-from optimem.stores.redis_commands import (
-    PATIENCE,
-    Call,
-    Command,
-    Everywhere,
-    Life,
-    Replicas,
-    Steps,
-)
+from optimem.stores.redis_commands import Command, Everywhere, Steps
 from optimem.stores.redis_steps import RedisSteps
 from optimem.stores.redis_url import Address
 from optimem.values import Entry, Scope
@@ -38,15 +30,22 @@ from optimem.values import Entry, Scope
 try:
     import redis
     import redis.asyncio
-    from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+    from redis.exceptions import NoScriptError
 except ImportError:
     raise MissingExtraError("A store in Redis", "redis") from None
 
-from optimem.stores.redis_patience import Patience, in_cluster  # these need redis-py
+from optimem.stores.redis_client import (  # these need redis-py
+    ERRORS,
+    Connected,
+    all_clients,
+    on_the_wire,
+    opened,
+    pipelined,
+    to_everyone,
+)
 from optimem.stores.redis_wait import run_and_await, run_and_wait
 
 _READ_AT_ONCE = 64  # turns, to bound memory when a log is walked
-_ERRORS = (RedisError, RedisClusterException)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,63 +73,7 @@ def _awaited(
     return verb
 
 
-class _Connected:
-    """What both stores have: a client, whether it is theirs, and the steps to run on it."""
-
-    def __init__(
-        self,
-        client: Any,
-        *,
-        prefix: str = "optimem",
-        life: Life | None = None,
-        url: str = "",
-        ciphers: Ciphers = plain,
-        replicas: Replicas | None = None,
-        patience: int = PATIENCE,
-    ) -> None:
-        """Use a client of redis-py, which stays open when the store is closed.
-
-        Raises:
-            StoreError: the client decodes its replies, so that bytes would be lost.
-        """
-        if _decodes(client):
-            raise StoreError("this Redis client decodes replies: make one without decode_responses")
-        self.url = url or "a Redis client"
-        self.steps = RedisSteps(prefix, life, ciphers)
-        self._replicas = replicas or Replicas()
-        self._patience = patience
-        self._client = client
-        self._owns_client = False
-        self._closed = False
-
-    def _open_client(self) -> Any:
-        if self._closed:
-            raise StoreError(f"{self.url} is closed: open the store again")
-        return self._client
-
-    def _begin(self, client: Any) -> Patience:
-        return Patience(self._patience if in_cluster(client) else 0)
-
-    def _waits(self, command: Command) -> TypeGuard[Call]:
-        if not self._replicas.count or not isinstance(command, Call):
-            return False
-        return command.script.acknowledges
-
-    def _refused(self, error: Exception) -> StoreError:
-        reason = str(error)
-        if reason.startswith("LATER"):
-            return StoreError(
-                f"{self.url} was written by a later version of optimem: pip install -U optimem"
-            )
-        if reason.startswith("LOST"):
-            return StoreError(
-                f"{self.url} has lost a part of this session, by eviction it seems: set"
-                " maxmemory-policy to noeviction or volatile-lru, and forget the session"
-            )
-        return StoreError(f"{self.url} does not answer as it should: {reason}")
-
-
-class RedisStore(_Connected):
+class RedisStore(Connected):
     """The Store protocol on Redis. Safe to use from several threads."""
 
     @property
@@ -141,7 +84,7 @@ class RedisStore(_Connected):
     @classmethod
     def open(cls, url: str, ciphers: Ciphers = plain) -> RedisStore:
         """Connect by URL; raises StoreError when it cannot be read."""
-        store = cls(**_opened(Address.parse(url), redis, ciphers))
+        store = cls(**opened(Address.parse(url), redis, ciphers))
         store._owns_client = True
         return store
 
@@ -155,7 +98,7 @@ class RedisStore(_Connected):
         except StopIteration as done:
             outcome: T = done.value
             return outcome
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._refused(error) from None
 
     def _send(self, client: Any, commands: list[Command]) -> list[Any]:
@@ -163,28 +106,28 @@ class RedisStore(_Connected):
         while True:
             try:
                 return self._send_once(client, commands)
-            except _ERRORS as error:
+            except ERRORS as error:
                 time.sleep(patience.pause(error))
 
     def _send_once(self, client: Any, commands: list[Command]) -> list[Any]:
         if len(commands) != 1:
-            pipeline = _pipeline(client)
+            pipeline = pipelined(client)
             for command in commands:
-                pipeline.execute_command(*_wire(command))
+                pipeline.execute_command(*on_the_wire(command))
             replies: list[Any] = pipeline.execute()
             return replies
         (command,) = commands
         if isinstance(command, Everywhere):
-            options = _everywhere(client)
+            options = to_everyone(client)
             reply = client.execute_command(*command.words, **options)
             return [list(reply.values()) if options else [reply]]
         if self._waits(command):
-            script = [_wire(command), _wire(command, whole=True)]
+            script = [on_the_wire(command), on_the_wire(command, whole=True)]
             return [run_and_wait(client, command.keys[0], script, self._replicas)]
         try:
-            return [client.execute_command(*_wire(command))]
+            return [client.execute_command(*on_the_wire(command))]
         except NoScriptError:
-            return [client.execute_command(*_wire(command, whole=True))]
+            return [client.execute_command(*on_the_wire(command, whole=True))]
 
     state = _blocking(RedisSteps.state)
     sessions = _blocking(RedisSteps.sessions)
@@ -230,18 +173,18 @@ class RedisStore(_Connected):
     def close(self) -> None:
         """Close the client if this store opened it."""
         if self._owns_client and not self._closed:
-            for client in _clients(self._client):
+            for client in all_clients(self._client):
                 client.close()
         self._closed = True
 
 
-class AsyncRedisStore(_Connected):
+class AsyncRedisStore(Connected):
     """The Store protocol on Redis with every verb awaited, `entries` by `async for`."""
 
     @classmethod
     def open(cls, url: str, ciphers: Ciphers = plain) -> AsyncRedisStore:
         """Connect by URL; raises StoreError when it cannot be read."""
-        store = cls(**_opened(Address.parse(url), redis.asyncio, ciphers))
+        store = cls(**opened(Address.parse(url), redis.asyncio, ciphers))
         store._owns_client = True
         return store
 
@@ -255,7 +198,7 @@ class AsyncRedisStore(_Connected):
         except StopIteration as done:
             outcome: T = done.value
             return outcome
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._refused(error) from None
 
     async def _send(self, client: Any, commands: list[Command]) -> list[Any]:
@@ -263,28 +206,28 @@ class AsyncRedisStore(_Connected):
         while True:
             try:
                 return await self._send_once(client, commands)
-            except _ERRORS as error:
+            except ERRORS as error:
                 await asyncio.sleep(patience.pause(error))
 
     async def _send_once(self, client: Any, commands: list[Command]) -> list[Any]:
         if len(commands) != 1:
-            pipeline = _pipeline(client)
+            pipeline = pipelined(client)
             for command in commands:
-                pipeline.execute_command(*_wire(command))
+                pipeline.execute_command(*on_the_wire(command))
             replies: list[Any] = await pipeline.execute()
             return replies
         (command,) = commands
         if isinstance(command, Everywhere):
-            options = _everywhere(client)
+            options = to_everyone(client)
             reply = await client.execute_command(*command.words, **options)
             return [list(reply.values()) if options else [reply]]
         if self._waits(command):
-            script = [_wire(command), _wire(command, whole=True)]
+            script = [on_the_wire(command), on_the_wire(command, whole=True)]
             return [await run_and_await(client, command.keys[0], script, self._replicas)]
         try:
-            return [await client.execute_command(*_wire(command))]
+            return [await client.execute_command(*on_the_wire(command))]
         except NoScriptError:
-            return [await client.execute_command(*_wire(command, whole=True))]
+            return [await client.execute_command(*on_the_wire(command, whole=True))]
 
     state = _awaited(RedisSteps.state)
     sessions = _awaited(RedisSteps.sessions)
@@ -333,54 +276,6 @@ class AsyncRedisStore(_Connected):
     async def close(self) -> None:
         """Close the client if this store opened it."""
         if self._owns_client and not self._closed:
-            for client in _clients(self._client):
+            for client in all_clients(self._client):
                 await client.aclose()
         self._closed = True
-
-
-def _opened(address: Address, library: Any, ciphers: Ciphers) -> dict[str, Any]:
-    return {
-        "client": address.connect(library),
-        "prefix": address.prefix,
-        "life": address.life,
-        "url": address.shown,
-        "replicas": address.replicas,
-        "patience": address.patience,
-        "ciphers": ciphers,
-    }
-
-
-def _pipeline(client: Any) -> Any:
-    pipeline = client.pipeline(transaction=False)
-    if in_cluster(client):  # what is set on a client does not reach its pipelines
-        pipeline.RedisClusterRequestTTL = client.RedisClusterRequestTTL
-    return pipeline
-
-
-def _wire(command: Command, whole: bool = False) -> tuple[Any, ...]:
-    """A command as it is sent; a script by its name, or whole when the server lacks it."""
-    if isinstance(command, Everywhere):
-        return command.words
-    if not isinstance(command, Call):
-        return command
-    script = ("EVAL", command.script.text) if whole else ("EVALSHA", command.script.sha)
-    return (*script, len(command.keys), *command.keys, *command.values)
-
-
-def _clients(client: Any) -> list[Any]:
-    """A client, and those that ask the sentinels for it."""
-    sentinel = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
-    return [client, *(sentinel.sentinels if sentinel else ())]
-
-
-def _everywhere(client: Any) -> dict[str, str]:
-    """What makes a client of a cluster ask every primary."""
-    return {"target_nodes": "primaries"} if in_cluster(client) else {}
-
-
-def _decodes(client: Any) -> bool:
-    options = getattr(client, "connection_pool", None)
-    known = options.connection_kwargs if options is not None else {}
-    if not known and hasattr(client, "get_connection_kwargs"):
-        known = client.get_connection_kwargs()
-    return bool(known.get("decode_responses"))
