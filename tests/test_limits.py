@@ -52,7 +52,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def padded(encoded: int) -> bytes:
-    """An image of so many bytes in base64, or a byte more than the last that is no more."""
+    """The smallest image with at least so many bytes in base64, which come in fours."""
     whole = encoded // 4 * 3 + (encoded % 4 > 0)
     return png(8, 8).ljust(whole, b"\0")
 
