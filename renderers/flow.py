@@ -27,6 +27,7 @@ _TAG_LIKE = re.compile(rf"<(\\*(?:{ROLES}|{PARTS}|continued|data)#)")
 # A marker by itself, or behind a blank and backslashes. It starts with the pipe, since
 # a search for a plain character is the fastest.
 _MARKER_LIKE = re.compile(rf"\|(?<![^ \n{ROW}\\]\|)\|?\d*(?=[ \n{ROW}]|\Z)")
+_BREAK = re.compile(r"\n(\n* *)")
 _NAME_CHARACTERS = re.compile(r"[^\w./:+=&?%@~-]+")
 _LONGEST_NAME = 96
 
@@ -132,17 +133,23 @@ def _lines(text: str) -> str:
     """Lines within one row or several: a marker for each break between them."""
     if "\n" not in text:
         return text
-    first, *lines = text.split("\n")
-    pieces = [first]
-    bars = "|"
-    for line in lines:
-        if line:
-            words = line.lstrip(" ")
-            pieces.append(f" {bars}{len(line) - len(words) or ''} {words}")
-            bars = "|"
-        else:
-            bars = "||"
+    pieces = _BREAK.split(text.rstrip("\n"))  # lines, and what follows each break, in turn
+    pieces[1::2] = [_MARKERS.get(behind) or _marker(behind) for behind in pieces[1::2]]
     return "".join(pieces)
+
+
+def _marker(behind: str) -> str:
+    """The marker of a line break that empty lines and the next one's indentation follow."""
+    indentation = behind.lstrip("\n")
+    bars = "|" if indentation == behind else "||"
+    return f" {bars}{len(indentation) or ''} "
+
+
+_MARKERS = {
+    behind: _marker(behind)
+    for blanks in range(64)
+    for behind in (" " * blanks, "\n" + " " * blanks)
+}
 
 
 def _body(normal: Normal, position: int) -> str:

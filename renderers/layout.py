@@ -211,9 +211,10 @@ def row_ends(text: str, cells: Cells, breaks: Sequence[int] = ()) -> Iterator[tu
     if ruler.plain and not breaks:  # most turns: nothing is measured
         edge = COLUMNS
         while edge < length:
-            cut = text.rfind(" ", edge - LONGEST_UNBROKEN, edge + 1) + 1
+            far = edge - LONGEST_UNBROKEN
+            cut = text.rfind(" ", far, edge + 1) + 1 or text.rfind(",", far, edge) + 1
             split = False
-            if not cut or text.startswith("|", cut):
+            if not cut or text.startswith(("|", "\\"), cut):
                 cut, split = _row_end(text, edge - COLUMNS, edge, ruler)
             yield cut, split
             edge = cut + COLUMNS

@@ -102,12 +102,10 @@ def reflow(text: str, flow: FlowStyle = "auto") -> Normal:
     if json_text is not None:
         lines, data = _without_data([_pictured(json_text)])
         return Normal(lines[0], data)
-    if flow != "lines" and ("{\n" in text or "[\n" in text):
+    if flow != "lines" and '"' in text and ("{\n" in text or "[\n" in text):
         text = _minified_blocks(text)
     text = _pictured(text)
-    lines = text.split("\n")
-    if " \n" in text or text.endswith(" "):
-        lines = [line.rstrip(" ") for line in lines]
+    lines = [line.rstrip(" ") for line in text.split("\n")]
     lines, data = _without_data(_without_empty_ends(lines))
     kept = [(0, len(lines))] if flow == "lines" and lines else []
     if flow != "lines" and "  " in text:
@@ -213,10 +211,9 @@ def _without_empty_ends(lines: list[str]) -> list[str]:
 
 def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
     """The lines with `DATA` for each long run, and what those were."""
-    for line in lines:
-        if len(line) >= _WRAPPED and _may_be_data(line):
-            break
-    else:
+    long = [line for line in lines if len(line) >= _WRAPPED]
+    suspects = [line for line in long if " " not in line or len(line) >= LONGEST_DATA]
+    if not any(map(_may_be_data, suspects)):
         return lines, ()
     shown: list[str] = []
     data: list[Data] = []
@@ -253,21 +250,19 @@ def _without_data(lines: list[str]) -> tuple[list[str], tuple[Data, ...]]:
 
 
 def _may_be_data(line: str) -> bool:
-    """Whether it is worth a closer look: a cheap test that most lines fail."""
-    return (
-        " " not in line
-        or len(line) >= _LONGEST_MINIFIED
-        or (len(line) >= LONGEST_DATA and _may_hold_data(line))
-    )
+    """Whether a line that is long, or has no blank, is worth a closer look."""
+    return bool(_WRAPPED_DATA.fullmatch(line)) or _is_minified(line) or _may_hold_data(line)
 
 
 def _may_hold_data(line: str) -> bool:
     """Whether enough characters follow each other without a sign that ends most words."""
     start = 0
     while (stop := start + LONGEST_DATA) <= len(line):
-        end = max(line.rfind(" ", start, stop), line.rfind('"', start, stop))
+        end = line.rfind(" ", start, stop)
         if end < 0:
-            return True
+            end = line.rfind('"', start, stop)
+            if end < 0:
+                return True
         start = end + 1
     return False
 
@@ -280,10 +275,9 @@ def _is_data(run: str) -> bool:
 
 def _is_minified(line: str) -> bool:
     """Whether a line is minified code: hardly a blank, and more punctuation than JSON has."""
-    if len(line) < _LONGEST_MINIFIED:
+    if len(line) < _LONGEST_MINIFIED or line.count(" ") * 12 >= len(line):
         return False
-    punctuation = sum(map(line.count, ";()={}"))
-    return line.count(" ") * 12 < len(line) < punctuation * 12
+    return len(line) < 12 * sum(map(line.count, ";()={}"))
 
 
 def _collapsed(line: str) -> str:
@@ -295,6 +289,8 @@ def _collapsed(line: str) -> str:
     number = LINE_NUMBER.match(line)
     if number is not None:
         words = line[number.end() :].lstrip(" ")
+    if "  " not in words:
+        return line
     return line[: len(line) - len(words)] + _BLANKS.sub(" ", words)
 
 

@@ -30,22 +30,36 @@ def find_tables(lines: Sequence[str], gapped: Sequence[int]) -> Iterator[tuple[i
         lines: without blanks at their ends.
         gapped: the indexes of those that have a run of blanks behind their first word.
     """
-    start, stop, shared, listing = 0, 0, _NO_COLUMNS, False
+    start = stop = 0
+    shared: frozenset[int] | None = None  # by the lines so far; None if there was no need to know
+    listing = several = False
     for number in gapped:
-        columns = _blank_columns(lines[number])
-        numbered = LINE_NUMBER.match(lines[number]) is not None
-        if number == stop:
-            both = shared & columns
+        more = _has_gaps(lines[number])
+        # Two lines of which each has one gap do not share two.
+        if number == stop and (more or several):
+            if shared is None:
+                shared, listing = _blank_columns(lines[start]), _is_numbered(lines[start])
+            both = shared & _blank_columns(lines[number])
+            numbered = listing and _is_numbered(lines[number])
             # In a listing of a file the gap behind the lines' numbers tells nothing.
-            needed = _GAPS + (listing and numbered)
-            if sum(column - 1 not in both for column in both) >= needed:
-                stop, shared, listing = number + 1, both, listing and numbered
+            if sum(column - 1 not in both for column in both) >= _GAPS + numbered:
+                stop, shared, listing, several = number + 1, both, numbered, True
                 continue
         if stop - start >= _LINES:
             yield start, stop
-        start, stop, shared, listing = number, number + 1, columns, numbered
+        start, stop, shared, several = number, number + 1, None, more
     if stop - start >= _LINES:
         yield start, stop
+
+
+def _has_gaps(line: str) -> bool:
+    """Whether a line with a gap behind its first word has another."""
+    words = line.lstrip(" ")
+    return "  " in words[words.find("  ") :].lstrip(" ")
+
+
+def _is_numbered(line: str) -> bool:
+    return LINE_NUMBER.match(line) is not None
 
 
 def _blank_columns(line: str) -> frozenset[int]:
