@@ -25,9 +25,10 @@ from optimem.values import Page, Role
 _BANDS: dict[Role, int] = {"user": 0, "assistant": 1, "tool": 2, "system": 3}
 """Which grey of the atlas stands behind whose words."""
 
-# What may have to be reordered: the blocks of scripts that are written from the right.
+# What may have to be reordered: the blocks of scripts that are written from the right. The
+# last character of one, the mark that many files begin with, has no direction.
 _RIGHT_TO_LEFT = re.compile(
-    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
 
 
@@ -61,29 +62,32 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
         fonts: files to try first for what no shipped font has; those of the environment
             and of fontconfig follow. None leaves hex boxes.
     """
-    # In most rows each character is a cell, and all rows are looked up at once.
     length = len(page.rows)
-    text = "".join([row[:COLUMNS].ljust(COLUMNS) for row in page.rows])  # a last blank may be cut
-    codepoints = points(text)
+    cells = [row[:COLUMNS].ljust(COLUMNS) for row in page.rows]  # a last blank may be cut
+    bands = _cell_bands(page)
     codes = np.zeros((ROWS, COLUMNS), np.intp)
-    cells = atlas.codes(atlas.slots(codepoints), _cell_bands(page))
-    codes[:length] = cells.reshape(length, COLUMNS)
-    if page.text.isascii():
+    ascii_points = np.frombuffer("".join(cells).encode("ascii", "replace"), np.uint8)
+    codes[:length] = atlas.codes(atlas.slots(ascii_points).reshape(length, COLUMNS), bands)
+    unusual = [number for number, row in enumerate(page.rows) if not row.isascii()]
+    if not unusual:
         return Arrangement(codes)
-    plain = np.all(atlas.plain(codepoints).reshape(length, COLUMNS), axis=1).tolist()
+    # In most of these rows, too, each character is a cell, and all are looked up at once.
+    codepoints = points("".join([cells[number] for number in unusual])).reshape(-1, COLUMNS)
+    codes[unusual] = atlas.codes(atlas.slots(codepoints), bands[unusual])
+    plain = np.all(atlas.plain(codepoints), axis=1).tolist()
     # A row of more characters has some that take no cell, maybe behind those looked up.
     others = [
         number
-        for number, row in enumerate(page.rows)
-        if not plain[number] or row[COLUMNS:] not in ("", " ")
+        for number, fits in zip(unusual, plain, strict=True)
+        if not fits or page.rows[number][COLUMNS:] not in ("", " ")
     ]
     if not others:
         return Arrangement(codes)
     wide = _Rows(page, others, atlas, fonts)
-    for number, slots, bands in wide.rows(_character_bands(page)):
-        cells = atlas.codes(slots, bands)[:COLUMNS]
-        codes[number] = bands[-1]  # the band goes on to the edge
-        codes[number, : len(cells)] = cells
+    for number, slots, papers in wide.rows(_character_bands(page)):
+        spread = atlas.codes(slots, papers)[:COLUMNS]
+        codes[number] = papers[-1]  # the band goes on to the edge
+        codes[number, : len(spread)] = spread
     pieces = (
         Placement(row, column, int(codes[row, column]) % len(PAPERS), piece)
         for row, column, piece in wide.pieces
@@ -180,7 +184,7 @@ class _Rows:
 
 
 def _cell_bands(page: Page) -> Codes:
-    """The band of each cell of a page's rows, as if all were ASCII: (rows * 128,)."""
+    """The band of each cell of a page's rows, as if all were ASCII: (rows, 128)."""
     ends = [*accumulate(map(len, page.rows))]
     starts = []  # the cell at which each span starts
     for span in page.spans:
@@ -189,7 +193,7 @@ def _cell_bands(page: Page) -> Codes:
     bands = np.empty(len(ends) * COLUMNS, np.intp)
     for span, start, stop in zip(page.spans, starts, [*starts[1:], len(bands)], strict=True):
         bands[start:stop] = _BANDS[span.role]
-    return bands
+    return bands.reshape(-1, COLUMNS)
 
 
 def _character_bands(page: Page) -> Codes:

@@ -28,7 +28,6 @@ from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.area import area_average
 from optimem.renderers.boxes import hex_boxes
 from optimem.renderers.clusters import Cluster, Clusters
-from optimem.renderers.codebook import UP, shipped_book
 from optimem.renderers.typefaces import DRAWN, FOLDER, LATE, Cell, Typeface
 
 if TYPE_CHECKING:
@@ -78,10 +77,14 @@ class Atlas:
         self._slots[self._drawn] = first
         self._slots[self._late] = self._starts
         self._tables: dict[tuple[Cell, Fade], npt.NDArray[Any]] = {}
-        self._packed_tables: dict[Cell, tuple[npt.NDArray[Any], Pixels]] = {}
         self._filled: dict[tuple[Cell, Fade], npt.NDArray[np.bool_]] = {}
         self._late_glyphs: dict[Cell, LateGlyphs] = {}
         self._lock = threading.Lock()
+
+    @property
+    def stored_codes(self) -> int:
+        """How many codes there are of glyphs that the atlas file stores; the others follow."""
+        return self._stored * len(PAPERS)
 
     @functools.cached_property
     def _clusters(self) -> Clusters:
@@ -170,10 +173,10 @@ class Atlas:
         limit = len(table)
         if codes.min() < 0 or codes.max() >= limit + len(PAPERS) * 2 * _CODEPOINTS:
             raise InputError("no such code: use codes from this atlas")
-        if codes.max() >= self._stored * len(PAPERS):
+        if codes.max() >= self.stored_codes:
             self._fill(np.unique(codes[codes < limit] // len(PAPERS)), tier.cell, fade)
         # What the gather clips is overwritten with boxes.
-        page = _gather(table, codes, np.empty((ROWS, height, COLUMNS), table.dtype))
+        page = gather(table, codes, np.empty((ROWS, height, COLUMNS), table.dtype))
         page = page.view(np.uint8).reshape(tier.side, tier.side)
         if codes.max() >= limit:
             cells = page.reshape(ROWS, height, COLUMNS, width)
@@ -184,31 +187,21 @@ class Atlas:
 
     def stored(self, codes: Codes) -> bool:
         """Whether the atlas file has the ink of all codes: no late glyphs, no hex boxes."""
-        return bool(codes.max() < self._stored * len(PAPERS))
+        return bool(codes.max() < self.stored_codes)
 
-    def packs(self, codes: Codes, tier: Tier) -> bool:
-        """Whether `scan_lines` can draw a page: stored glyphs alone, whole bytes in each cell."""
-        return tier.cell[0] % 2 == 0 and self.stored(codes)
-
-    def scan_lines(self, codes: Codes, tier: Tier) -> Pixels:
-        """Draw a native page as the lines of a PNG of 16 greys.
-
-        Args:
-            codes: as for `raster`, and such that `packs` says yes.
-            tier: the mode.
-
-        Returns:
-            (side, 1 + side / 2): of each line its filter, and its pixels, two in a byte.
-        """
-        table, filters = self._packed_table(tier.cell)
+    def draw(self, codes: Codes, tier: Tier) -> Pixels:
+        """Draw single cells of a native page: grey pixels of codes (n,), (n, height, width)."""
         width, height = tier.cell
-        line = 1 + tier.side // 2
-        lines = np.empty((ROWS, height, line), np.uint8)
-        lines[..., 0] = filters
-        # The cells of a line stand behind its filter, so none of them is aligned.
-        steps = height * line, line, width // 2
-        _gather(table, codes, np.ndarray((ROWS, height, COLUMNS), table.dtype, lines, 1, steps))
-        return lines.reshape(tier.side, line)
+        table = self.table(tier)
+        limit = len(table)
+        late = codes[codes < limit]
+        if late.size:
+            self._fill(np.unique(late // len(PAPERS)), tier.cell, "native")
+        cells = table.take(codes, axis=0, mode="clip").view(np.uint8).reshape(-1, height, width)
+        boxes = np.flatnonzero(codes >= limit)
+        if boxes.size:
+            cells[boxes] = self._boxes(codes[boxes] - limit, tier.cell, "native")
+        return cells
 
     def table(self, tier: Tier, fade: Fade = "native") -> npt.NDArray[Any]:
         """Pixels of all shipped glyphs on all papers, as a page's gather takes them.
@@ -221,28 +214,13 @@ class Atlas:
         if table is None:
             width, height = tier.cell
             source = _BASE if fade == "area" else tier.cell
-            made = np.zeros((self._glyphs * len(PAPERS), height), _element(width))
+            made = np.zeros((self._glyphs * len(PAPERS), height), element(width))
             entries = _entries(self._ink(source), tier.cell)
             made[: len(entries)] = entries
             with self._lock:  # the first table stays: glyphs are added to it
                 self._filled.setdefault((tier.cell, fade), np.zeros(len(self._late), np.bool_))
                 table = self._tables.setdefault((tier.cell, fade), made)
         return table
-
-    def _packed_table(self, cell: Cell) -> tuple[npt.NDArray[Any], Pixels]:
-        """`table` of the stored slots, two pixels in a byte, filtered; and each line's filter."""
-        found = self._packed_tables.get(cell)
-        if found is None:
-            filters = shipped_book(cell).filters
-            if cell == Tier.TINY.cell:  # they save nothing there, and slow zlib by a fifth
-                filters = np.zeros_like(filters)
-            pairs = _PAIRS_ON_PAPER[:, self._pairs(cell)].swapaxes(0, 1)  # (n, 4, h * w / 2)
-            entries = pairs.reshape(-1, cell[1], cell[0] // 2)
-            filtered = entries.copy()
-            filtered[:, 1:] -= np.where(filters[1:, None] == UP, entries[:, :-1], 0)
-            table = filtered.view(_element(cell[0] // 2))[..., 0]
-            found = self._packed_tables[cell] = table, filters
-        return found
 
     def _fill(self, slots: Codes, cell: Cell, fade: Fade) -> None:
         """Add the late glyphs among the slots that the size's table lacks."""
@@ -272,14 +250,14 @@ class Atlas:
 
     def _ink(self, cell: Cell) -> Pixels:
         """Ink 0..15 of the stored slots at a size, (n, h, w)."""
-        pairs = self._pairs(cell)
+        pairs = self.pairs(cell)
         ink: Pixels = np.stack([pairs >> 4, pairs & 15], axis=-1).astype(np.uint8)
         return ink.reshape(-1, cell[1], cell[0])
 
-    def _pairs(self, cell: Cell) -> npt.NDArray[np.uint8]:
-        """The same as it is stored, two pixels in a byte: (n, h * w / 2)."""
+    def pairs(self, cell: Cell) -> Pixels:
+        """Ink of the stored slots at a size, two pixels in a byte: (n, h * w / 2)."""
         with np.load(self._path, allow_pickle=False) as file:
-            pairs: npt.NDArray[np.uint8] = file[f"{cell[0]}x{cell[1]}"]
+            pairs: Pixels = file[f"{cell[0]}x{cell[1]}"]
         return pairs
 
     def _boxes(self, codes: Codes, cell: Cell, fade: Fade) -> Pixels:
@@ -312,7 +290,7 @@ def on_paper(ink: Pixels, band: int) -> Pixels:
     return cells
 
 
-def _gather(table: npt.NDArray[Any], codes: Codes, page: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def gather(table: npt.NDArray[Any], codes: Codes, page: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Fill a page, (64, height, 128), from a table of entries [code, y]; returns it."""
     for top in range(0, ROWS, _AT_ONCE):
         rows = slice(top, top + _AT_ONCE)
@@ -325,10 +303,10 @@ def _entries(ink: Pixels, cell: Cell) -> npt.NDArray[Any]:
     cells = _INK_ON_PAPER[:, ink].swapaxes(0, 1).reshape(-1, *ink.shape[1:])  # (n * 4, h, w)
     if ink.shape[1:] != cell[::-1]:
         cells = area_average(cells, cell)
-    return np.ascontiguousarray(cells).view(_element(cell[0])).reshape(-1, cell[1])
+    return np.ascontiguousarray(cells).view(element(cell[0])).reshape(-1, cell[1])
 
 
-def _element(size: int) -> str:
+def element(size: int) -> str:
     """A type of so many bytes; numpy copies numbers as one word, faster than raw bytes."""
     return f"u{size}" if size in (2, 4, 8) else f"V{size}"
 
@@ -344,9 +322,4 @@ def _checked(codepoints: Points) -> Points:
 _INK_ON_PAPER = np.array(
     [[(2 * (paper // 17) * (15 - ink) + 15) // 30 * 17 for ink in range(16)] for paper in PAPERS],
     np.uint8,
-)
-
-# Two inks in a byte to two pixels in a byte, on each paper. (4, 256)
-_PAIRS_ON_PAPER = (
-    _INK_ON_PAPER[:, np.arange(256) >> 4] & 0xF0 | _INK_ON_PAPER[:, np.arange(256) & 15] & 0x0F
 )

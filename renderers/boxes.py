@@ -25,6 +25,8 @@ def hex_boxes(codepoints: npt.NDArray[np.intp], cell: Cell) -> npt.NDArray[np.ui
     inner = height - 3, width - 3
     if min(inner) >= 11:  # two rows of digits of 5 pixels, or three columns of 3, and gaps
         for columns, group in ((2, codepoints < 0x10000), (3, codepoints >= 0x10000)):
+            if not group.any():
+                continue
             chosen = codepoints[group]
             for place in range(2 * columns):
                 row, column = divmod(place, columns)

@@ -62,6 +62,13 @@ def shipped_book(cell: Cell) -> CodeBook:
         return CodeBook(*(file[f"{cell[0]}x{cell[1]}-{name}"] for name in CodeBook._fields))
 
 
+def filtered(lines: Bytes, filters: Bytes) -> Bytes:
+    """Lines of cells or pieces, (..., height, bytes), as their filters leave them."""
+    found = lines.copy()
+    found[..., 1:, :] -= np.where(filters[1:, None] == UP, lines[..., :-1, :], 0)
+    return found
+
+
 def token_numbers(lines: Bytes) -> npt.NDArray[np.intp]:
     """What stands for each byte of pieces' lines, (..., width): a number of `tokens`.
 

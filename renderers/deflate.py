@@ -24,7 +24,6 @@ import numpy.typing as npt
 from optimem.modes import COLUMNS, ROWS, Tier
 from optimem.renderers.atlas import Atlas, Codes
 from optimem.renderers.codebook import (
-    UP,
     Bits,
     Bytes,
     Code,
@@ -32,12 +31,14 @@ from optimem.renderers.codebook import (
     Numbers,
     copy_codes,
     filling_code,
+    filtered,
     literal_codes,
     shipped_book,
     token_numbers,
     tokens,
 )
 from optimem.renderers.huffman import END, block_header
+from optimem.renderers.scanlines import pack
 
 Places = npt.NDArray[np.int16]  # (64, 64): where a page's pieces are kept
 
@@ -195,10 +196,7 @@ class PageDeflater:
         pixels = self._table[cells].view(np.uint8)  # (n, 2, h * w)
         pixels = pixels.reshape(-1, 2, self._height, self._width).swapaxes(1, 2)
         pixels = pixels.reshape(-1, self._height, 2 * self._width)
-        lines: Bytes = pixels[..., ::2] & np.uint8(0xF0) | pixels[..., 1::2] & np.uint8(0x0F)
-        filtered = lines.copy()
-        filtered[:, 1:] -= np.where(self._book.filters[1:, None] == UP, lines[:, :-1], 0)
-        return filtered
+        return filtered(pack(pixels), self._book.filters)
 
     def _lines(self, places: Places, kept: Kept) -> tuple[Bytes, Bits]:
         """The code of each filter and piece in order, and of the end: lengths, and bits.

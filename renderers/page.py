@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from optimem.modes import Tier
 from optimem.renderers import png
 from optimem.renderers.area import area_average
-from optimem.renderers.arrange import Arrangement, arrange_page
+from optimem.renderers.arrange import Arrangement, Placement, arrange_page
 from optimem.renderers.atlas import (
     PAPERS,
     Atlas,
@@ -23,6 +23,7 @@ from optimem.renderers.atlas import (
 )
 from optimem.renderers.deflate import PageDeflater
 from optimem.renderers.layout import PageStyle
+from optimem.renderers.scanlines import packs, scan_lines
 from optimem.values import Page
 
 
@@ -56,14 +57,16 @@ def page_png(page: Page, tier: Tier, style: PageStyle | None = None) -> bytes:
     atlas = load_atlas()
     fade = (style or PageStyle()).fade
     arrangement = arrange_page(page, atlas)
-    codes = arrangement.codes
-    if fade == "native" and not arrangement.pieces:
-        if png.fast_deflate is None and atlas.stored(codes) and tier != Tier.TINY:
-            stream = _deflater(tier).stream(codes)
+    codes, pieces = arrangement
+    if fade == "native":
+        if png.fast_deflate is None and tier != Tier.TINY:
+            stream = None
+            if not pieces and atlas.stored(codes):
+                stream = _deflater(tier).stream(codes)
             if stream is not None:
                 return png.wrap(stream, tier.side, tier.side)
-        elif atlas.packs(codes, tier):
-            return png.encode_lines(atlas.scan_lines(codes, tier))
+        elif packs(arrangement, atlas, tier):
+            return png.encode_lines(scan_lines(codes, atlas, tier, _drawn(pieces, tier, fade)))
     return png.encode(draw_page(arrangement, atlas, tier, fade))
 
 
@@ -76,18 +79,26 @@ def _deflater(tier: Tier) -> PageDeflater:
 def draw_page(arrangement: Arrangement, atlas: Atlas, tier: Tier, fade: Fade = "native") -> Pixels:
     """Draw an arranged page in a mode: grey pixels, (side, side)."""
     pixels = atlas.raster(arrangement.codes, tier, fade)
-    if arrangement.pieces:
+    width, height = tier.cell
+    for row, column, cells in _drawn(arrangement.pieces, tier, fade):
+        left, top = column * width, row * height
+        pixels[top : top + height, left : left + cells.shape[1]] = cells
+    return pixels
+
+
+def _drawn(
+    pieces: Iterable[Placement], tier: Tier, fade: Fade
+) -> Iterator[tuple[int, int, Pixels]]:
+    """Row, column and pixels of pieces in a mode."""
+    for row, column, band, piece in pieces:
         from optimem.renderers.shaping import draw_piece
 
         width, height = tier.cell
         source = Tier.BASE.cell if fade == "area" else tier.cell
-        for row, column, band, piece in arrangement.pieces:
-            cells = on_paper(draw_piece(piece, source), band)
-            if source != tier.cell:
-                cells = area_average(cells[None], (width * piece.cells, height))[0]
-            left, top = column * width, row * height
-            pixels[top : top + height, left : left + width * piece.cells] = cells
-    return pixels
+        cells = on_paper(draw_piece(piece, source), band)
+        if source != tier.cell:
+            cells = area_average(cells[None], (width * piece.cells, height))[0]
+        yield row, column, cells
 
 
 def stamp(page: Page) -> Page:

@@ -1,7 +1,6 @@
 """The atlas draws every code point, the same on every machine."""
 
 import hashlib
-import io
 import string
 import subprocess
 import sys
@@ -14,11 +13,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from optimem.errors import InputError
 from optimem.modes import COLUMNS, MODES, ROWS, Tier
-from optimem.renderers import png
 from optimem.renderers.area import area_average
 from optimem.renderers.atlas import ATLAS_FILE, PAPERS, Atlas, Pixels, load_atlas
 
@@ -94,24 +91,6 @@ def test_pixels_of_a_fixed_page_never_change(tier: Tier, fade: str) -> None:
 @pytest.mark.parametrize("tier", MODES)
 def test_native_pixels_fit_in_four_bits(tier: Tier) -> None:
     assert not (load_atlas().raster(page(), tier) % 17).any()
-
-
-@pytest.mark.parametrize("tier", MODES)
-def test_scan_lines_are_those_of_the_same_pixels(tier: Tier) -> None:
-    atlas = load_atlas()
-    codes = page("plain", "Ω \u2502 é", string.printable[:95])
-    assert atlas.packs(codes, tier) == (tier.cell[0] % 2 == 0)
-    if atlas.packs(codes, tier):
-        lines = atlas.scan_lines(codes, tier)
-        assert set(lines[:: tier.cell[1], 0]) == {0}  # nothing above it is the same glyph's
-        image = Image.open(io.BytesIO(png.encode_lines(lines)))
-        assert np.array_equal(np.asarray(image.convert("L")), atlas.raster(codes, tier))
-
-
-def test_boxes_and_late_glyphs_are_not_packed() -> None:
-    atlas = load_atlas()
-    for character in "\u3400", "中":
-        assert not atlas.packs(page(character), Tier.BASE)
 
 
 @pytest.mark.parametrize("tier", MODES)
