@@ -95,24 +95,32 @@ def find_exact(text: str, origin: int = 0) -> list[Exact]:
 
     plain = _without_marks(_DRIVE.sub(keep_drive, text) if ":\\" in text else text)
     heads = {match.end() for match in _HEAD.finditer(plain)}
-    words = _words(plain)
-    numbers = set(filter(str.isdecimal, words))
+    apart = _apart(plain)
+    words = apart.split(" ")
+    different = set(words)
+    decimals = set(filter(str.isdecimal, different))
+    numbers = decimals
     if len(numbers) > MOST_NUMBERS:
         numbers = set(sorted(sorted(numbers), key=_room)[:MOST_NUMBERS])
+    held = {word: scanned for word in different - decimals if (scanned := _scanned(word))}
+    telling = decimals | held.keys()
     ordered = not found
+    apart = f" {apart} "
     at = 0  # of the next word
     end = 0  # of the last form with a blank within
-    for word in words:
-        start, size = at, len(word)
-        at += size + 1
-        if word.isdecimal() and plain[at : at + 1] not in (GOES_ON if size != 3 else OR_PHONE):
-            if word in numbers and LONGEST >= size > 2 and start >= end:
-                place = start - origin
-                found.append(Exact(word, "number", place, place + size, start in heads))
-            continue
-        scanned = _in_word(word) if size < _LONG_SENTENCE else _scanned(word)
+    for word in filter(telling.__contains__, words):
+        start, size = apart.index(f" {word} ", at), len(word)
+        at = start + size + 1
+        scanned = held.get(word)
         if scanned is None:
-            continue
+            if plain[at : at + 1] not in (GOES_ON if size != 3 else OR_PHONE):
+                if word in numbers and LONGEST >= size > 2 and start >= end:
+                    place = start - origin
+                    found.append(Exact(word, "number", place, place + size, start in heads))
+                continue
+            scanned = _scanned(word)
+            if scanned is None:
+                continue
         hits, opening = scanned
         leads = start in heads
         opened = -1
@@ -136,12 +144,12 @@ def _room(number: str) -> int:
     return len(number) if len(number) > 2 else LONGEST
 
 
-def _words(text: str) -> list[str]:
-    """The words, as parts between single blanks, so that their places can be counted up."""
+def _apart(text: str) -> str:
+    """The text with single blanks between its words; all else keeps its place."""
     for character in _APART:  # several times as fast as translating all at once
         text = text.replace(character, " ")
     # No form ends with these, and words without them come again more often.
-    return text.replace(", ", "  ").replace(": ", "  ").split(" ")
+    return text.replace(", ", "  ").replace(": ", "  ")
 
 
 def _without_marks(text: str) -> str:
@@ -165,7 +173,9 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _scanned(word: str) -> Scanned | None:
-    """What a long word holds, if anything."""
+    """What a word holds, if anything."""
+    if len(word) < _LONG_SENTENCE:
+        return _in_word(word)
     if not word.isascii() and "://" not in word:
         return _scan_sentence(word)
     return _in_word(word) if len(word) < _LONG_WORD else _scan(word)

@@ -28,10 +28,11 @@ from optimem.past import Receipt
 from optimem.readers import Profile, find_reader
 from optimem.recall import Recalled
 from optimem.recalling import Recalling
+from optimem.renderers.address import Place
 from optimem.stores import Draft
 from optimem.telemetry import ids, traced
 from optimem.transcripts import check_pairs
-from optimem.values import Json, Page, Scope
+from optimem.values import Json, Page, Role, Scope
 from optimem.vision_reader import VisionReader
 
 
@@ -204,6 +205,18 @@ class Memory(Recalling):
     async def arecall(self, query: str, limit: int = 5, **options: Any) -> list[Recalled]:
         """Asynchronous `recall`."""
         return await asyncio.to_thread(self.recall, query, limit, **options)
+
+    async def arecall_turn(self, turn_id: str) -> Recalled:
+        """Asynchronous `recall_turn`."""
+        return await asyncio.to_thread(self.recall_turn, turn_id)
+
+    async def arecall_page(self, number: int) -> list[Recalled]:
+        """Asynchronous `recall_page`."""
+        return await asyncio.to_thread(self.recall_page, number)
+
+    async def arecall_place(self, place: Place | str, role: Role | None = None) -> list[Recalled]:
+        """Asynchronous `recall_place`."""
+        return await asyncio.to_thread(self.recall_place, place, role)
 
     async def aforget(self, turns: Sequence[str] = (), **options: Any) -> Receipt:
         """Asynchronous `forget`."""

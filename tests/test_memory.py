@@ -363,6 +363,12 @@ def test_several_threads_and_tasks_share_one_memory(tmp_path: Path) -> None:
             assert context.tokens <= 8000
             assert (await memory.astats()).turns == 100
             assert await memory.arecall("w1") is not None
+            assert await memory.arecall_page(0) == memory.recall_page(0)
+            first = memory.turns()[0].id
+            assert await memory.arecall_turn(first) == memory.recall_turn(first)
+            place = "page 0, lines 2-5"
+            found = await memory.arecall_place(place, "user")
+            assert found and found == memory.recall_place(place, "user")
             await memory.arewind((await memory.aextend([say("user", "last")]))[0])
 
         asyncio.run(tasks())
