@@ -74,8 +74,7 @@ def test_every_raster_way_draws() -> None:
 
 
 def test_text_becomes_images_in_every_way_at_hand() -> None:
-    pages = pages_of(turns_of("prose"))[:1]
-    ways = render.text_ways(pages)
+    ways = render.text_ways([turns_of("prose")[:1]])
     assert {"optimem", "Pillow BASIC, own font"} <= ways.keys()
     assert all(seconds > 0 for seconds in render.medians(ways, 1).values())
 
@@ -83,6 +82,26 @@ def test_text_becomes_images_in_every_way_at_hand() -> None:
 def test_a_way_may_measure_itself() -> None:
     taken = iter([9.0, 3.0, 1.0, 2.0])
     assert render.medians({"own": lambda: next(taken)}, 3) == {"own": 2.0}
+
+
+def test_quick_ways_are_run_several_times() -> None:
+    runs = 0
+
+    def quick() -> None:
+        nonlocal runs
+        runs += 1
+        sum(range(10_000))
+
+    assert 0 < render.medians({"quick": quick}, 2)["quick"] < 0.05
+    assert runs > 10
+
+
+def test_the_quickest_font_counts() -> None:
+    text = {"optimem, isal": 1.0, "Pillow RAQM, FreeMono": 30.0}
+    text |= {"Pillow RAQM, DejaVu Sans Mono": 44.0, "Pillow BASIC, DejaVu Sans Mono": 42.0}
+    checks = {check.name: check.value for check in render.checks({}, text, 0.01)}
+    assert checks["text to PNG with isal against Pillow"] == 30.0
+    assert checks["text to PNG with isal against Pillow with DejaVu Sans Mono"] == 42.0
 
 
 def test_a_peer_that_is_not_there_fails_its_check() -> None:

@@ -24,7 +24,8 @@ from optimem.values import Page
 
 Renderer = Callable[[str], None]
 
-_DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
+_FONTS = Path("/usr/share/fonts/truetype")
+_DEJAVU = _FONTS / "dejavu"
 
 # Draws the text that comes in on each line (JSON) once, and answers with the CPU seconds
 # of each. It keeps what it drew by content, so no text may come twice.
@@ -41,13 +42,18 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 
 def pillow_fonts() -> dict[str, Path | None]:
-    """Fonts that Pillow is quick with: Debian's DejaVu if it is there, and its own, None.
+    """Fonts that Pillow is quick with, as Debian has them, and its own, None.
 
     FreeType's hinting decides: a font without hints of its own (JetBrains Mono, Fira Code,
-    Noto Sans Mono and what this package ships) takes up to eight times as long.
+    Noto Sans Mono and what this package ships) takes up to eight times as long. FreeMono,
+    whose strokes are hairlines, is the quickest of those whose pages Tesseract reads within
+    the bounds of `optimem.bench.legibility`; fonts of plain pixels are quicker, but misread.
     """
-    path = _DEJAVU / "DejaVuSansMono.ttf"
-    return ({"DejaVu Sans Mono": path} if path.exists() else {}) | {"own font": None}
+    files = {
+        "DejaVu Sans Mono": _DEJAVU / "DejaVuSansMono.ttf",
+        "FreeMono": _FONTS / "freefont" / "FreeMono.ttf",
+    }
+    return {name: path for name, path in files.items() if path.exists()} | {"own font": None}
 
 
 def pillow(path: Path | None, *, raqm: bool, png: bool) -> Callable[[Page], None] | None:
