@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from optimem.modes import COLUMNS, ROWS
 from optimem.renderers.atlas import PAPERS, Atlas, Codes, points
@@ -65,9 +66,9 @@ def arrange_page(page: Page, atlas: Atlas, fonts: Sequence[Path] | None = ()) ->
     length = len(page.rows)
     cells = [row[:COLUMNS].ljust(COLUMNS) for row in page.rows]  # a last blank may be cut
     bands = _cell_bands(page)
-    codes = np.zeros((ROWS, COLUMNS), np.intp)
     ascii_points = np.frombuffer("".join(cells).encode("ascii", "replace"), np.uint8)
-    codes[:length] = atlas.codes(atlas.slots(ascii_points).reshape(length, COLUMNS), bands)
+    codes = np.zeros((ROWS, COLUMNS), np.intp)
+    np.add(atlas.ascii_codes.take(ascii_points).reshape(length, COLUMNS), bands, codes[:length])
     unusual = [number for number, row in enumerate(page.rows) if not row.isascii()]
     if not unusual:
         return Arrangement(codes)
@@ -183,14 +184,14 @@ class _Rows:
             self._add(stretch[0][0], stretch[-1][0] + 1, stretch[0][1])
 
 
-def _cell_bands(page: Page) -> Codes:
+def _cell_bands(page: Page) -> npt.NDArray[np.uint8]:
     """The band of each cell of a page's rows, as if all were ASCII: (rows, 128)."""
     ends = [*accumulate(map(len, page.rows))]
     starts = []  # the cell at which each span starts
     for span in page.spans:
         row = min(bisect_right(ends, span.start), len(ends) - 1)
         starts.append(row * COLUMNS + span.start - ends[row] + len(page.rows[row]))
-    bands = np.empty(len(ends) * COLUMNS, np.intp)
+    bands = np.empty(len(ends) * COLUMNS, np.uint8)
     for span, start, stop in zip(page.spans, starts, [*starts[1:], len(bands)], strict=True):
         bands[start:stop] = _BANDS[span.role]
     return bands.reshape(-1, COLUMNS)

@@ -91,6 +91,11 @@ class Atlas:
         return Clusters(self._drawn, self._late, self._late_fonts, self._marks, self._emoji)
 
     @functools.cached_property
+    def ascii_codes(self) -> Codes:
+        """The codes of the ASCII characters, each of one cell, on white: (128,)."""
+        return self.codes(self.slots(np.arange(128, dtype=np.uint8)))
+
+    @functools.cached_property
     def _plain(self) -> npt.NDArray[np.bool_]:
         plain = self._clusters.solitary()
         plain &= (self._slots < self._stored) & (self._widths == 1)

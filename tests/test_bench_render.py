@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from optimem.bench import render
 from optimem.bench.corpus import KINDS, pages_of, random_ids, turns_of
+from optimem.bench.first_page import cold_start
 from optimem.bench.legibility import ALPHABET, BOUNDS, compare, read_by_tesseract, row_crops
 from optimem.modes import Tier
 from optimem.renderers.page import page_pixels
@@ -120,4 +121,4 @@ def test_a_peer_that_is_not_there_fails_its_check() -> None:
 
 
 def test_a_new_process_draws_a_page() -> None:
-    assert render.cold_start() > 0
+    assert cold_start() > 0

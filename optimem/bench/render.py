@@ -26,9 +26,6 @@ import argparse
 import math
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +37,7 @@ import numpy as np
 
 from optimem.bench import peers
 from optimem.bench.corpus import KINDS, pages_of, turns_of
+from optimem.bench.first_page import chinese_start, cold_start
 from optimem.bench.report import Check, print_report
 from optimem.modes import Tier
 from optimem.renderers import png
@@ -51,33 +49,6 @@ _ROUNDS = 11
 _WARM = 0.1  # CPU seconds that a way is run for in each round
 _RING = 64  # pages that the ceiling copies into in turn: 64 MiB, more than a cache holds
 _PEERS = ("isal", "reportlab", "pdf2image", "un-locc", "pixelprompt")
-_COLD = """
-import time, numpy
-from optimem.renderers.atlas import load_atlas
-from optimem.modes import Tier
-begun = time.perf_counter()
-atlas = load_atlas()
-atlas.raster(numpy.zeros((64, 128), numpy.intp), Tier.BASE)
-print(time.perf_counter() - begun)
-"""
-
-_SIGNS = """
-import os, sys, time
-from itertools import islice
-os.environ["OPTIMEM_CACHE"] = sys.argv[1]
-from optimem.bench.corpus import pages_of
-from optimem.messages import parse
-from optimem.modes import Tier
-from optimem.renderers.atlas import load_atlas
-from optimem.renderers.page import page_png
-covered = filter(load_atlas().covered, range(0x4E00, 0x9FA6, 7))
-text = "".join(map(chr, islice(covered, 600)))
-page = pages_of([parse({"role": "user", "content": text})])[0]
-begun = time.process_time()
-page_png(page, Tier.BASE)
-print(time.process_time() - begun)
-"""
-
 Way = Callable[[], float | None]
 """Draws all texts once. Returns its CPU seconds, None to have them measured."""
 
@@ -284,22 +255,6 @@ def cpu_seconds() -> float:
         return time.process_time()
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + ended.ru_utime + ended.ru_stime
-
-
-def cold_start() -> float:
-    """Seconds from the atlas file to a first page, in a process that had neither."""
-    done = subprocess.run([sys.executable, "-c", _COLD], check=True, capture_output=True)
-    return float(done.stdout)
-
-
-def chinese_start() -> tuple[float, float]:
-    """CPU seconds of a page whose glyphs no process has drawn yet, and of the same page again."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _SIGNS, folder]
-        first, again = (
-            float(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(2)
-        )
-    return first, again
 
 
 def _pillow_ways(pages: list[Page], *, png: bool) -> dict[str, Way]:
