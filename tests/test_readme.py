@@ -29,7 +29,11 @@ TELLING = {  # of each benchmark the checks that the README shows beside those t
     "legibility": ("dialogue at base", "dialogue at small", "dialogue at tiny"),
     "policy": ("evidence at 1M", "bill at 1M", "warm prefix over 1,000 requests"),
     "recall": ("answering turn among the first 5",),
-    "render": ("raster against the best Pillow way", "text to PNG against Pillow"),
+    "render": (
+        "raster against the best Pillow way",
+        "text to PNG against Pillow",
+        "text to PNG with isal against Pillow with DejaVu Sans Mono",
+    ),
     "store": ("sqlite full: append beside raw", "redis: append beside raw", "redis: recall"),
 }
 
