@@ -13,7 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import unicode_pages
 from hypothesis import given, settings
@@ -28,6 +27,7 @@ from optimem.renderers.atlas import PAPERS, load_atlas
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.page import draw_page, page_codes, page_pixels, page_png, stamp
 from optimem.renderers.report import report_page
+from optimem.testing import rapidocr
 from optimem.values import Page
 
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -298,26 +298,6 @@ def test_a_stamp_names_what_else_decides_the_pixels(
     assert other != stamp(chinese).hash
 
 
-def read_chinese(pixels: npt.NDArray[np.uint8], tier: Tier) -> str:
-    """What RapidOCR reads on a page, a quarter of a row at a time, enlarged as readers do."""
-    from rapidocr_onnxruntime import RapidOCR  # type: ignore[import-untyped]
-
-    engine = RapidOCR()
-    width, height = tier.cell
-    read = []
-    for row in pixels.reshape(-1, height, tier.side):
-        for strip in np.split(row, 4, axis=1):
-            if (strip == strip[0, 0]).all():
-                continue
-            image = Image.fromarray(np.pad(strip, ((4, 4), (8, 8)), constant_values=255))
-            image = image.resize((image.width * 2, image.height * 2), Image.Resampling.BICUBIC)
-            found, _ = engine(
-                np.asarray(image.convert("RGB")), use_det=False, use_cls=False, use_rec=True
-            )
-            read += [text for text, *_ in found or ()]
-    return "".join(read)
-
-
 def plain(text: str) -> str:
     """Without blanks, and with one form of each punctuation mark."""
     text = unicodedata.normalize("NFKC", "".join(text.split()))
@@ -342,6 +322,6 @@ if sys.version_info < (3, 13):  # RapidOCR has no newer wheels
     def test_an_ocr_engine_reads_chinese_at_base() -> None:
         (page,) = lay_out(files("optimem").joinpath("data/cjk.txt").read_text("utf-8"))
         pixels = page_pixels(page, Tier.BASE, fonts=None)
-        wanted, got = plain(page.text), plain(read_chinese(pixels, Tier.BASE))
+        wanted, got = plain(page.text), plain(rapidocr(pixels, Tier.BASE.cell[0]))
         assert len(wanted) > 900
         assert distance(wanted, got) / len(wanted) <= 0.02

@@ -115,6 +115,7 @@ def test_deepseek_ocr_window() -> None:
         ("anthropic:claude-opus-5-5", "anthropic:claude-opus-5.5"),
         ("deepseek-ai/DeepSeek-OCR", "local:deepseek-ocr"),
         ("deepseek-ocr2", "local:deepseek-ocr2"),
+        ("qwen3-vl:8b", "qwen:qwen3-vl"),
     ],
 )
 def test_other_spellings(spelling: str, name: str) -> None:
@@ -131,6 +132,7 @@ def test_other_spellings(spelling: str, name: str) -> None:
         ("gpt-4o-mini-x", "openai:gpt-4o-mini-x", "openai:gpt-4o-mini"),
         ("Qwen/Qwen2.5-VL-7B", "Qwen/Qwen2.5-VL-7B", "qwen:qwen2.5-vl"),
         ("azure:gpt-4o", "azure:gpt-4o", "openai:gpt-4o"),
+        ("llama4:scout", "local:llama4", "local:llama-4"),
     ],
 )
 def test_guesses_are_announced_once(
@@ -145,7 +147,7 @@ def test_guesses_are_announced_once(
     assert len(caplog.records) == 1 and source in caplog.text
 
 
-@pytest.mark.parametrize("name", ["", ":", "bard", "clade-opus-5.5"])
+@pytest.mark.parametrize("name", ["", ":", "bard", "clade-opus-5.5", "gemini:bard", "bard:8b"])
 def test_unknown_readers(name: str) -> None:
     with pytest.raises(NotFoundError, match="optimem readers"):
         find_reader(name)

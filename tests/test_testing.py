@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import anthropic
@@ -25,7 +27,7 @@ from optimem import Memory
 from optimem.modes import Tier
 from optimem.readers import find_reader
 from optimem.renderers.page import page_png
-from optimem.testing import ReadingServer, tesseract
+from optimem.testing import ReadingServer, rapidocr, tesseract
 from optimem.testing.answers import NOTED, UNKNOWN
 from optimem.testing.eyes import Eyes, Look, Pixels
 
@@ -507,6 +509,25 @@ def test_tesseract_reads_a_page_and_blur_takes_it_away() -> None:
         eyes = Eyes(tesseract, blur)
         assert ("leaves at noon" in eyes.read([look])[0][0]) is readable
         eyes.close()
+
+
+if sys.version_info < (3, 13):  # RapidOCR has no newer wheels
+
+    @pytest.mark.timeout(180)
+    def test_rapidocr_reads_chinese_pages_of_real_requests() -> None:
+        said = files("optimem").joinpath("data/cjk.txt").read_text("utf-8") * 2
+        with Memory.open("memory://") as memory, ReadingServer(engine=rapidocr) as server:
+            memory.append({"role": "user", "content": said})
+            memory.flush()
+            for n in range(12):
+                memory.append({"role": "user", "content": f"Line {n} of small talk."})
+            memory.append({"role": "user", "content": "他们赋有理性和什么？"})
+            request = memory.context("openai:gpt-6-astra", 2_000).request()
+            with OpenAI(base_url=server.openai_url, api_key="any") as client:
+                reply = client.chat.completions.create(model=GPT, **request)
+        assert server.exchanges[-1].usage and server.exchanges[-1].usage.images
+        words = "".join((reply.choices[0].message.content or "").split())
+        assert "他们赋有理性和良心" in words
 
 
 def test_sheets_are_cut_into_their_pages() -> None:

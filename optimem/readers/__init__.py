@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -42,10 +43,11 @@ def find_reader(name: str | Profile) -> Profile:
     """The profile of a reader.
 
     Names are taken as providers spell them: with or without "provider:", with a dash for a
-    dot, with the date of a snapshot. "openai-responses:" before a model of OpenAI's asks for
-    its other API, "google-openai:" for Gemini's endpoint in OpenAI's shape. A model that is
-    not in the table gets the rules of its family, without prices and window; that guess is
-    logged once as a warning, shows in `Profile.guessed_from`, and contexts say so.
+    dot, with the date of a snapshot, with a tag ("qwen3-vl:8b"). "openai-responses:" before a
+    model of OpenAI's asks for its other API, "google-openai:" for Gemini's endpoint in OpenAI's
+    shape. A model that is not in the table gets the rules of its family, without prices and
+    window; that guess is logged once as a warning, shows in `Profile.guessed_from`, and contexts
+    say so.
 
     Args:
         name: "provider:model", or a Profile, which comes back as it is.
@@ -81,18 +83,24 @@ def _find(name: str, file: table.Stamp | None, seen: tuple[str, ...] = ()) -> Pr
             # Open weights have many homes.
             if table.provider_of(provider) in ("", owner) or owner == "local":
                 return table.host(host, table.listed(known[key]))
-    return _guess(name, host, wanted, known)
+    if guess := _guess(name, host, wanted, known):
+        return guess
+    bare, colon, _ = name.rpartition(":")
+    if colon and bare.lower() not in {*table.table()["providers"], *table.table()["hosts"]}:
+        with suppress(NotFoundError):  # behind the colon of a model's own name stands a tag
+            return _find(bare, file, seen)
+    raise _unknown(name, known)
 
 
-def _guess(name: str, host: str, wanted: str, known: dict[str, str]) -> Profile:
-    """The rules of the nearest family, announced."""
+def _guess(name: str, host: str, wanted: str, known: dict[str, str]) -> Profile | None:
+    """The rules of the nearest family, announced; None if there is none."""
     listed = table.table()["families"]
     families = {_key(family): full for family, full in listed.items()} | known
     # A family ends where its version does: gpt-4 is none of gpt-4o, nor of gpt-40.
     near = [key for key in families if re.match(re.escape(key) + r"(?![a-z0-9])", wanted)]
     near = near or [key for key in families if wanted.startswith(key)]
     if not near:
-        raise _unknown(name, known)
+        return None
     profile = table.host(host, table.listed(families[max(near, key=len)]))
     _logger.warning(
         "no reader is called %r: guessing the rules of %s, without prices and window",

@@ -10,12 +10,12 @@
 
 It speaks OpenAI's Chat Completions and Responses, Anthropic's Messages and Gemini's
 generateContent, streamed or whole, to the providers' own clients. It takes the page images
-out of each request, reads them with Tesseract (`apt install tesseract-ocr`), and replies
-from what it read and from the text that it was given: see `optimem.testing.answers` for
-what it understands. It bills by the model's price rule, with a prompt cache that each API's
-usage reports in its own words, and rejects what the provider would: too many images, too
-large ones, a full window, calls without results. Told to, it refuses, fails, charges too
-much, or sees badly.
+out of each request, reads them with Tesseract (`apt install tesseract-ocr`) or, told
+`engine=rapidocr`, with RapidOCR, which knows Chinese, and replies from what it read and from
+the text that it was given: see `optimem.testing.answers` for what it understands. It bills by
+the model's price rule, with a prompt cache that each API's usage reports in its own words,
+and rejects what the provider would: too many images, too large ones, a full window, calls
+without results. Told to, it refuses, fails, charges too much, or sees badly.
 
 An image is read when a question needs it, and once: about 4 seconds of the processor for a
 page.
@@ -23,6 +23,7 @@ page.
 
 from optimem.testing.exchange import Asked, Block, Call, Exchange, Reading, Reply, Usage
 from optimem.testing.eyes import Engine, tesseract
+from optimem.testing.rapid import rapidocr
 from optimem.testing.server import ReadingServer
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "ReadingServer",
     "Reply",
     "Usage",
+    "rapidocr",
     "tesseract",
 ]

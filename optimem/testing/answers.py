@@ -43,7 +43,7 @@ _TRANSCRIBE = re.compile(r"\btranscri(?:be|ption)\b", re.I)
 _PAGE = re.compile(r"\bpage (\d+)\b", re.I)
 _EXACT = re.compile(r"\b(?:exact(?:ly)?|verbatim|word for word|letter for letter)\b", re.I)
 _SEARCH = re.compile(r"recall|search", re.I)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+|\s\|+\d*\s|(?=<\w+#\d+>)")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+|\s\|+\d*\s|(?=<\w+#\d+>)")
 _PASSAGE = 3  # sentences
 _SHOWN = 3  # passages of a reply
 _KNOWN = 0.5  # share of a question's weight that a passage must have to answer it
@@ -68,7 +68,7 @@ def answer(asked: Asked, pages: Pages) -> Reply:
             return Reply(calls=_with_ids(calls, asked))
         if _TRANSCRIBE.search(question):
             return Reply(_transcription(question, last, asked, pages()))
-    if not question.rstrip().endswith("?"):
+    if not question.rstrip().endswith(("?", "？")):
         results = "\n".join(block.text for block in last if block.kind == "result")
         return Reply(results or NOTED)
     tool = None if heard else next((t for t in asked.tools if _SEARCH.search(t.name)), None)
