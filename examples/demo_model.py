@@ -50,7 +50,7 @@ def provider() -> Iterator[None]:
     if os.environ.get("OPENAI_API_KEY"):
         yield
         return
-    print("no OPENAI_API_KEY: a server on loopback reads the pages (set one for a real model)")
+    print("no OPENAI_API_KEY: a server on loopback reads the pages", flush=True)
     with ReadingServer() as server:
         os.environ.update(server.environment)
         yield

@@ -37,7 +37,7 @@ def main() -> None:
         thread = f"demo-{uuid.uuid4().hex[:8]}"
         again = [sys.executable, __file__, url, str(turns), thread]
         dead = subprocess.run([*again, "crash"])
-        print(f"the first process died with {dead.returncode}; another one goes on")
+        print(f"the first process died with {dead.returncode}; another one goes on", flush=True)
         subprocess.run([*again, "go on"], check=True)
 
 

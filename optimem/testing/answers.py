@@ -9,9 +9,10 @@ It understands four things, in this order:
   the question's words, what it read and what it was given as text alike. Where a word of
   them nearly is an exact string beside the page, it takes that one: this is what anchors
   are for. It knows that it misreads: asked for *exact* words, which it read on a page and
-  has no exact string for, it calls `recall` (any tool whose name has `recall` or `search` in
-  it) if it is offered, as it does where it finds the question's words nowhere. From what
-  came back it then answers, and from the rest of the prompt only where that says nothing.
+  has no exact string for, or has from its own earlier replies, it calls `recall` (any tool
+  whose name has `recall` or `search` in it) if it is offered, as it does where it finds the
+  question's words nowhere. From what came back it then answers, and from the rest of the
+  prompt only where that says nothing.
 * Anything else it acknowledges, and reads nothing.
 """
 
@@ -44,6 +45,7 @@ _PAGE = re.compile(r"\bpage (\d+)\b", re.I)
 _EXACT = re.compile(r"\b(?:exact(?:ly)?|verbatim|word for word|letter for letter)\b", re.I)
 _SEARCH = re.compile(r"recall|search", re.I)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+|\s\|+\d*\s|(?=<\w+#\d+>)")
+_ENDS = ".,;:!?()\"'。！？，"
 _PASSAGE = 3  # sentences
 _SHOWN = 3  # passages of a reply
 _KNOWN = 0.5  # share of a question's weight that a passage must have to answer it
@@ -56,6 +58,12 @@ class _Passage:
     text: str
     words: Mapping[str, int]
     reading: Reading | None
+    is_own: bool = False
+
+    @property
+    def is_hearsay(self) -> bool:
+        """Whether it was read on a page, or was said in a reply by one who may have."""
+        return self.reading is not None or self.is_own
 
 
 def answer(asked: Asked, pages: Pages) -> Reply:
@@ -139,7 +147,7 @@ def _look_up(question: str, passages: Iterable[_Passage]) -> list[_Passage]:
     enough = _KNOWN * sum(rarity.values())
     ranked = sorted(
         ((sum(rarity[t] for t in wanted & p.words.keys()), n) for n, p in enumerate(every)),
-        key=lambda scored: (-scored[0], every[scored[1]].reading is not None, scored[1]),
+        key=lambda scored: (-scored[0], every[scored[1]].is_hearsay, scored[1]),
     )
     best: list[_Passage] = []
     for score, number in ranked:
@@ -161,7 +169,7 @@ def _passages(
     for block in blocks:
         if block.kind in ("text", "result") and block.role != "tools" and block.text != question:
             for words, counts in _windows(block.text):
-                yield _Passage(words, counts, None)
+                yield _Passage(words, counts, None, block.role == "assistant")
 
 
 @lru_cache(maxsize=1 << 10)  # the same pages come with each request
@@ -173,13 +181,13 @@ def _windows(text: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
 
 
 def _doubts(question: str, passage: _Passage) -> bool:
-    """Whether what answers was read on a page, with no exact string beside it for the answer."""
+    """Whether what answers is hearsay, with no exact string beside its page for the answer."""
     if passage.reading is None:
-        return False
+        return passage.is_own
     wanted = set(terms(question)) - _COMMON
     sentences = _SENTENCE.split(passage.text)
     answering = max(sentences, key=lambda sentence: len(wanted.intersection(terms(sentence))))
-    words = _mended(answering, passage.reading)
+    words = {word.strip(_ENDS) for word in _mended(answering, passage.reading).split()}
     return not any(a in words and a not in question for a in _anchors(passage.reading))
 
 
