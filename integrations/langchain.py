@@ -46,7 +46,7 @@ from optimem.integrations.langchain_messages import (
     token_counter,
 )
 from optimem.integrations.langchain_recall import OptiMemRecall
-from optimem.integrations.langchain_threads import Thread, Threads
+from optimem.integrations.langchain_threads import Thread, Threads, run_config, thread_session
 
 __all__ = ["OptiMemMiddleware", "token_counter"]
 
@@ -122,7 +122,7 @@ class OptiMemMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._store = home.store if isinstance(home, Memory) else home
         self._namespace = namespace
         self._reader = None if reader is None else find_reader(reader)
-        self._session = session or _session
+        self._session = session or thread_session
         self._threads = Threads(self._open)
         self._schemas: dict[tuple[Any, ...], tuple[Any, dict[str, Json]]] = {}
         self._text_only: set[str] = set()
@@ -174,7 +174,7 @@ class OptiMemMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Keep the answer too, which no further call would bring."""
-        thread = self._thread(_config(runtime))
+        thread = self._thread(run_config(runtime))
         with thread.lock:
             thread.follow(state["messages"])
 
@@ -186,7 +186,7 @@ class OptiMemMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _prepare(self, request: Request) -> _Prepared | Request:
         """The request with pages in it; as it came when all of it stays text."""
-        thread = self._thread(_config(request.runtime))
+        thread = self._thread(run_config(request.runtime))
         with thread.lock:
             forgotten = thread.follow(request.state["messages"])
             context = self._context(thread.memory, request)
@@ -275,25 +275,6 @@ def _window(reader: Profile, profile: Mapping[str, Any]) -> int | None:
     """The smaller of what the table and what LangChain's own profile says."""
     known = [size for size in (reader.window, profile.get("max_input_tokens")) if size]
     return min(known, default=None)
-
-
-def _config(runtime: Runtime[Any]) -> RunnableConfig:
-    """The part of a run's configuration that says whose it is."""
-    info = runtime.execution_info
-    known = {"thread_id": info.thread_id, "checkpoint_ns": info.checkpoint_ns} if info else {}
-    return {"configurable": known}
-
-
-def _session(config: RunnableConfig) -> str:
-    """The thread's id, and for an agent within a graph where in it."""
-    known = config.get("configurable", {})
-    if not known.get("thread_id"):
-        raise InputError(
-            "OptiMemMiddleware needs to know the thread: invoke the agent with"
-            ' {"configurable": {"thread_id": "…"}}'
-        )
-    outer, _, _ = str(known.get("checkpoint_ns") or "").rpartition("|")
-    return f"{known['thread_id']}|{outer}" if outer else str(known["thread_id"])
 
 
 def _with_pages(

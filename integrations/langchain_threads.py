@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
+from typing import Any
 
 from optimem.context import Context
-from optimem.errors import MissingExtraError
+from optimem.errors import InputError, MissingExtraError
 from optimem.integrations.langchain_messages import message_id, without_reasoning
 from optimem.memory import Memory
 from optimem.messages import parse
@@ -24,6 +25,8 @@ from optimem.values import Turn, dump_json
 
 try:
     from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.runtime import Runtime
 except ImportError:
     raise MissingExtraError("Sessions of LangGraph's threads", "langchain") from None
 
@@ -167,6 +170,25 @@ class Threads:
                     self._threads.popitem(last=False)
             self._threads.move_to_end(session)
             return thread
+
+
+def run_config(runtime: Runtime[Any]) -> RunnableConfig:
+    """The part of a run's configuration that says whose it is."""
+    info = runtime.execution_info
+    known = {"thread_id": info.thread_id, "checkpoint_ns": info.checkpoint_ns} if info else {}
+    return {"configurable": known}
+
+
+def thread_session(config: RunnableConfig) -> str:
+    """The thread's id, and for an agent within a graph where in it."""
+    known = config.get("configurable", {})
+    if not known.get("thread_id"):
+        raise InputError(
+            "OptiMemMiddleware needs to know the thread: invoke the agent with"
+            ' {"configurable": {"thread_id": "…"}}'
+        )
+    outer, _, _ = str(known.get("checkpoint_ns") or "").rpartition("|")
+    return f"{known['thread_id']}|{outer}" if outer else str(known["thread_id"])
 
 
 def _equal(some: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> bool:
