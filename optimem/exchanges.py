@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from optimem.columns import Column
 from optimem.policies.candidates import Whole
 from optimem.values import TurnFacts
@@ -51,6 +53,12 @@ class Exchanges:
         while stop < len(known) and known[stop] != stop:
             stop += 1
         return start, stop
+
+    def all_around(self, positions: Whole) -> tuple[Whole, Whole]:
+        """The same for many turns at once."""
+        known = self._floors.view
+        cuts = np.append(np.flatnonzero(known == np.arange(len(known))), len(known))
+        return known[positions], cuts[np.searchsorted(cuts, positions, side="right")]
 
     def closure(self, positions: set[int], turns: Sequence[TurnFacts | None]) -> set[int]:
         """The positions, and those of the calls and results that belong to them."""

@@ -180,25 +180,36 @@ class Ledger:
         """Of each page the position behind the last turn that ends on it or before it."""
         return self._column("stops", None, lambda start: [p.stop for p in self.pages[start:]])
 
+    def lasts(self) -> Whole:
+        """Of each page the position of the last turn on it."""
+        return self._column("lasts", None, lambda start: [p.last for p in self.pages[start:]])
+
     def times(self) -> NDArray[np.float64]:
-        """When each turn came, in seconds since the epoch; NaN where that is not known."""
-        start = len(self._times)
-        known = (facts.time if facts is not None else None for facts in self.turns[start:])
-        self._times.extend([math.nan if time is None else time for time in known])
+        """Of each page when its newest turn came, in seconds since the epoch; NaN if unknown."""
+        new = (self.turns[p.stop - 1] if p.stop else None for p in self.pages[len(self._times) :])
+        times = (facts.time if facts is not None else None for facts in new)
+        self._times.extend([math.nan if time is None else time for time in times])
         return self._times.view
 
-    def frontiers(self, profile: Profile, gone: int = 0) -> Frontiers:
+    def frontiers(self, profile: Profile, gone: int = 0, since: int | None = None) -> Frontiers:
         """Where pages may end and text begin behind the first `gone` pages.
 
         The newest turn always is text.
+
+        Args:
+            profile: who reads the text.
+            gone: how many pages are forgotten; the first frontier is behind these.
+            since: how many pages all others have more than; `gone` by default.
         """
-        sums, stops = self.sums(profile), self.stops()[gone:]
+        sums, stops = self.sums(profile), self.stops()
+        since = gone if since is None else since
         first = self.boundary(self.pages[gone - 1].stop) if gone else self.head
-        ends = stops.clip(max=len(self.turns) - 1)
+        known = self.boundary(self.pages[since - 1].stop) if since else self.head
+        ends = stops[since:].clip(max=len(self.turns) - 1)
         starts = self.exchanges.floors(ends, self.turns).clip(min=self.head)
-        before = np.maximum.accumulate(np.concatenate(([first], starts)))[:-1]
+        before = np.maximum.accumulate(np.concatenate(([max(first, known)], starts)))[:-1]
         starts = starts[starts > before]
-        pages = np.searchsorted(stops, starts) + 1 + gone
+        pages = np.searchsorted(stops, starts) + 1
         starts = np.concatenate(([first], starts))
         return Frontiers(np.concatenate(([gone], pages)), starts, sums[-1] - sums[starts])
 

@@ -101,8 +101,6 @@ class Planner:
         """What a context costs whose pages stand on sheets."""
         groups = self._segments.groups(profile, plan)
         sheets = [group.sheet for group in groups if group.sheet is not None]
-        lost = bytes([Tier.FORGOTTEN]) * (plan.gone - situation.gone)
-        whole = replace(plan, tiers=Tiers(lost + plan.codes), gone=situation.gone)
-        tokens = situation.tokens(whole, text)
+        tokens = situation.tokens(plan, text)
         tokens -= sum(profile.page_cost(s.tier) * s.pages - s.tokens for s in sheets)
         return tokens + (self._segments.sheets_tokens(profile) if sheets else 0)

@@ -6,7 +6,6 @@ Built from columns that grow with the session, so that a turn more costs no pass
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache, partial
 
@@ -15,7 +14,7 @@ import numpy as np
 from optimem import fidelity
 from optimem.ledger import Ledger
 from optimem.modes import Tier
-from optimem.policies.candidates import Age, Candidates, Remark
+from optimem.policies.candidates import Age, Candidates, Remark, Remarks
 from optimem.policies.policy import Cache, Listener, Policy, Situation, listeners, nowhere
 from optimem.readers import Profile
 from optimem.stores import Store
@@ -44,6 +43,7 @@ class Situations:
         self._position = 0  # up to which they have heard
         self._words: dict[tuple[int, int], str] = {}
         self._costs: dict[tuple[Profile, int, int], int] = {}
+        self._kept: tuple[Profile, Plan, int] | None = None  # what a plan's kept turns cost
 
     def situation(
         self,
@@ -67,7 +67,10 @@ class Situations:
             past: the reader's last plan.
             now: seconds since the epoch; the clock's by default.
         """
+        self._renew()
         ledger, gone = self._ledger, 0 if past is None else past.gone
+        # What left the text does not come back, but for what overflowed.
+        since = gone if past is None or past.overflow else past.pages
         moment = time.time() if now is None else now
         sums = ledger.sums(profile)
         kept = None
@@ -77,7 +80,7 @@ class Situations:
                 kept += ledger.note_cost(profile, ledger.rest(past.pages, past.frontier))
         return Situation(
             pages=self._pages(profile, gone, moment),
-            frontiers=ledger.frontiers(profile, gone),
+            frontiers=ledger.frontiers(profile, gone, since),
             beyond=nowhere if budget is None else cache(partial(ledger.overflows, profile, budget)),
             past=kept,
             turns=len(ledger.turns),
@@ -88,7 +91,8 @@ class Situations:
             gone=gone,
             before=past or Plan(),
             fidelity=self._fidelity(profile),
-            remarks=tuple(self._remarks(profile, past or Plan())),
+            remarks=Remarks(partial(self._remarks, profile, past or Plan())),
+            beside=None if past is None else self._beside(profile, past),
             recalled={} if past is None else dict(self._recalled(profile, past, moment)),
             cache=_cache(profile),
             idle=self._idle(moment),
@@ -105,11 +109,19 @@ class Situations:
             self._costs[key] = self._ledger.note_cost(profile, self._text(start, stop))
         return self._costs[key]
 
+    def _beside(self, profile: Profile, past: Plan) -> int:
+        """What the turns cost that the past plan keeps as text beside pages."""
+        if not past.kept:
+            return 0
+        if self._kept is None or self._kept[0] != profile or self._kept[1] is not past:
+            costs = (self.cost(profile, k.start, k.stop) for k in past.kept if past.shows(k))
+            self._kept = profile, past, sum(costs)
+        return self._kept[2]
+
     def _pages(self, profile: Profile, gone: int, moment: float) -> Candidates:
         ledger = self._ledger
         stops, sums = ledger.stops()[gone:], ledger.sums(profile)
-        times = ledger.times()[stops - 1]
-        ages = np.where((stops == 0) | np.isnan(times), 0.0, (moment - times).clip(min=0))
+        ages = np.fmax(moment - ledger.times()[gone:], 0.0)  # 0 where it is not known
         costs = ledger.cost_rows(profile)[gone:]
         turns = len(ledger.turns) - stops
         return Candidates(costs, stops, turns, sums[-1] - sums[stops], ages, gone)
@@ -132,26 +144,27 @@ class Situations:
         """The pages of turns that were recalled, those recalled last at the end."""
         pages, turns = self._ledger.pages, len(self._ledger.turns)
         sums = self._ledger.sums(profile)
-        for turn in past.rehearsed:
+        firsts = np.searchsorted(self._ledger.lasts(), [each.position for each in past.rehearsed])
+        for turn, number in zip(past.rehearsed, firsts.tolist(), strict=True):
             tokens = int(sums[-1] - sums[min(turn.turns, turns)])
-            ages = turns - turn.turns, tokens, max(moment - turn.time, 0.0)
-            number = bisect_left(pages, turn.position, key=lambda page: page.last)
+            age = Age(turns - turn.turns, tokens, max(moment - turn.time, 0.0), not turn.answered)
             while number < len(pages) and pages[number].first <= turn.position:
-                yield number, Age(*ages, not turn.answered)
+                yield number, age
                 number += 1
 
     def _remarks(self, profile: Profile, past: Plan) -> Iterator[Remark]:
         """Turns worth keeping, with the exchange that they belong to, and what is kept."""
         ledger = self._ledger
         self._listen()
-        stops = ledger.stops()
         kept = {(each.start, each.stop): each.reason for each in past.kept}
         found = {**dict.fromkeys(kept), **self._notable(past)}
-        for start, stop in sorted(found):
-            first = bisect_left(ledger.pages, start, key=lambda page: page.last)
-            if first == len(stops) or start < ledger.head:
-                continue  # it is on no page yet
-            last = min(int(np.searchsorted(stops, stop)), len(stops) - 1)
+        around = sorted(pair for pair in found if pair[0] >= ledger.head)
+        starts, stops = np.array(around, np.int64).reshape(-1, 2).T
+        firsts = np.searchsorted(ledger.lasts(), starts)
+        lasts = np.searchsorted(ledger.stops(), stops).clip(max=len(ledger.pages) - 1)
+        for (start, stop), first, last in zip(around, firsts.tolist(), lasts.tolist(), strict=True):
+            if first == len(ledger.pages):
+                break  # it is on no page yet
             tokens = self.cost(profile, start, stop)
             heard = found[start, stop]
             if heard is None:
@@ -171,23 +184,29 @@ class Situations:
         end = ledger.pages[-1].last + 1 if ledger.pages else 0
         found: dict[tuple[int, int], tuple[float, Listener, int]] = {}
         for listener in self._listeners:
-            for position in listener.notable:
+            notable = [position for position in listener.notable if position < end]
+            starts, stops = ledger.exchanges.all_around(np.array(notable, np.int64))
+            around = zip(starts.tolist(), stops.tolist(), strict=True)
+            for position, pair in zip(notable, around, strict=True):
                 worth = listener.worth(position)
-                if worth <= 0 or position >= end or (position < shown and worth < np.inf):
+                if worth <= 0 or (position < shown and worth < np.inf):
                     continue
-                around = ledger.exchanges.around(position)
-                if around not in found or worth > found[around][0]:
-                    found[around] = worth, listener, position
+                if pair not in found or worth > found[pair][0]:
+                    found[pair] = worth, listener, position
         return found
+
+    def _renew(self) -> None:
+        """Begin anew if turns were taken away."""
+        if self._generation != self._ledger.generation:
+            self._listeners = listeners(self._policy)
+            self._position, self._generation = 0, self._ledger.generation
+            self._kept = None
+            self._words.clear()
+            self._costs.clear()
 
     def _listen(self) -> None:
         """Have the listeners hear what is new."""
         ledger = self._ledger
-        if self._generation != ledger.generation:  # turns were taken away
-            self._listeners = listeners(self._policy)
-            self._position, self._generation = 0, ledger.generation
-            self._words.clear()
-            self._costs.clear()
         if self._listeners and self._position < len(ledger.turns):
             for entry in ledger.tail.entries(self._position, len(ledger.turns)):
                 for listener in self._listeners:

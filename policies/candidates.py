@@ -6,7 +6,7 @@ ten thousand pages in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, overload
@@ -89,7 +89,11 @@ class Candidates(Sequence[Candidate]):
     @cached_property
     def coarsest(self) -> Codes:
         """(pages,): the most faded tier that still shows each page."""
-        shown = self.costs[:, : Tier.FORGOTTEN] != ABSENT
+        return self.coarsest_of(0, len(self))
+
+    def coarsest_of(self, start: int, stop: int) -> Codes:
+        """The same of some pages only."""
+        shown = self.costs[start:stop, : Tier.FORGOTTEN] != ABSENT
         last = shown[:, ::-1].argmax(axis=1)
         return np.asarray(Tier.TINY - last, np.uint8)
 
@@ -99,16 +103,28 @@ class Candidates(Sequence[Candidate]):
         The coarsest that shows a page does for what is coarser than it can take.
         """
         found = tiers.copy()
-        wrong = np.flatnonzero(self.spent(found) == ABSENT)
+        wrong = places = np.flatnonzero(self.spent(found) == ABSENT)
         while len(wrong):
             found[wrong] += 1
             wrong = wrong[self.costs[wrong, found[wrong]] == ABSENT]
-        gone = (found == Tier.FORGOTTEN) & (tiers != Tier.FORGOTTEN)
-        return np.where(gone, self.coarsest[: len(found)], found)
+        gone = places[found[places] == Tier.FORGOTTEN]
+        if len(gone):
+            found[gone] = self.coarsest[gone]
+        return found
 
     def spent(self, tiers: Codes) -> Whole:
         """(pages,): the tokens of the first pages in these tiers."""
         return self._flat.take(self._rows[: len(tiers)] + tiers)
+
+    def total(self, tiers: bytes) -> int:
+        """The tokens of the first pages in these tiers, all together."""
+        if tiers not in self._totals:  # policies ask again of the same plans
+            self._totals[tiers] = int(self.spent(np.frombuffer(tiers, np.uint8)).sum())
+        return self._totals[tiers]
+
+    @cached_property
+    def _totals(self) -> dict[bytes, int]:
+        return {}
 
     @cached_property
     def _flat(self) -> Whole:
@@ -177,10 +193,13 @@ class Frontiers(Sequence[Frontier]):
         place = int(np.searchsorted(self.starts, end.start))
         if place < len(self) and self.starts[place] == end.start:
             return self
+        columns = (self.pages, self.starts, self.tokens)
+        row = (end.pages, end.start, end.tokens)
         return Frontiers(
-            np.insert(self.pages, place, end.pages),
-            np.insert(self.starts, place, end.start),
-            np.insert(self.tokens, place, end.tokens),
+            *(
+                np.concatenate((column[:place], [value], column[place:]))
+                for column, value in zip(columns, row, strict=True)
+            )
         )
 
     @overload
@@ -230,8 +249,37 @@ class Remark(NamedTuple):
         return self.worth == float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Age:
+class Remarks(Sequence[Remark]):
+    """Remarks that are made once somebody looks at them.
+
+    Most plans are kept as they are, for which nobody has to know what was said.
+
+    Args:
+        make: gives them.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Remark]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _found(self) -> tuple[Remark, ...]:
+        return tuple(self._make())
+
+    @overload
+    def __getitem__(self, index: int) -> Remark: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Remark, ...]: ...
+    def __getitem__(self, index: int | slice) -> Remark | tuple[Remark, ...]:
+        return self._found[index]
+
+    def __iter__(self) -> Iterator[Remark]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class Age(NamedTuple):
     """How long ago a page was recalled.
 
     Attributes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from optimem.modes import MODES, Tier
 from optimem.policies.candidates import Candidates, Whole
 from optimem.policies.draft import Draft
 from optimem.policies.policy import Situation, codes
-from optimem.values import Plan
+from optimem.values import Plan, Tiers
 
 Ladder = tuple[tuple[Tier, float], ...]
 """Rungs of (tier, age from which it holds), from sharp to gone."""
@@ -52,6 +52,8 @@ class AgeDecay:
         unit: what ages are counted in.
         ladder: from which age on each tier holds.
     """
+
+    fades: ClassVar[bool] = True
 
     unit: Unit = "turns"
     ladder: Ladder = (
@@ -112,21 +114,34 @@ class AgeDecay:
             int(np.searchsorted(ends.starts, plan.frontier, side="right")),
         )
         moved = situation.move(plan, ends[max(place - 1, 0)])
-        draft = Draft(moved)
-        before = np.zeros(len(draft.tiers), np.uint8)
+        before = np.zeros(len(moved.tiers), np.uint8)
         past = codes(plan)[: len(before)]
         before[: len(past)] = past
-        draft.tiers = before.copy()
         rungs = rungs[: len(before)]
-        wishes = np.array([Tier.TEXT, *(tier for tier, _ in self.ladder)], np.uint8)[rungs]
-        draft.set_each(pages.at_most_as_sharp_as(np.maximum(wishes, before)), self._said(), rungs)
+        wishes = np.array([Tier.TEXT, *(tier for tier, _ in self.ladder)], np.uint8).take(rungs)
+        tiers = pages.at_most_as_sharp_as(np.maximum(wishes, before))
+        if not situation.explained:
+            return replace(moved, tiers=Tiers(tiers.tobytes()))
+        draft = Draft(moved)
+        draft.tiers = before
+        draft.set_each(tiers, self._said(), rungs)
         return draft.plan()
 
     def _rungs(self, pages: Candidates) -> Whole:
         """(pages,): how many rungs each has come down."""
         ages = {"turns": pages.turns, "tokens": pages.tokens, "time": pages.seconds}[self.unit]
         starts = np.array([start for _, start in self.ladder])
-        return np.searchsorted(starts, ages, side="right")
+        falling = ages
+        if (ages[1:] > ages[:-1]).any():  # some were recalled
+            falling = np.maximum.accumulate(ages[::-1])[::-1]
+        # Where ages fall from page to page it is enough to look for the ends of each rung.
+        ends = len(ages) - np.searchsorted(falling[::-1], starts[::-1])
+        lengths = np.diff(ends, prepend=0, append=len(ages))
+        rungs = np.repeat(np.arange(len(starts), -1, -1), lengths)
+        if falling is not ages:
+            young = np.flatnonzero(falling != ages)
+            rungs[young] = np.searchsorted(starts, ages[young], side="right")
+        return rungs
 
     def _said(self) -> list[str]:
         said = [_span(start, self.unit) for _, start in self.ladder]

@@ -13,7 +13,7 @@ from optimem.policies.candidates import Codes
 from optimem.policies.policy import Situation, codes
 from optimem.values import Plan, Tiers
 
-Places = NDArray[np.bool_]
+Places = NDArray[np.bool_] | NDArray[np.int64]
 
 
 class Draft:
@@ -29,10 +29,10 @@ class Draft:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.tiers: Codes = codes(plan).copy()
-        starts = [page - plan.gone for page, _ in plan.reasons]
         self._phrases = ["", *(phrase for _, phrase in plan.reasons)]
-        places = np.arange(len(self.tiers))
-        self._why = np.searchsorted(np.array(starts, np.int64), places, side="right")
+        starts = np.array([0, *(page - plan.gone for page, _ in plan.reasons), len(self.tiers)])
+        lengths = np.diff(starts.clip(0, len(self.tiers)))
+        self._why = np.repeat(np.arange(len(lengths)), lengths)
 
     def set(self, places: Places, tiers: Codes | int, why: str) -> None:
         """Put the pages at some places into tiers, all for one reason."""
@@ -54,8 +54,9 @@ class Draft:
             text: why the turns behind the pages stand as text.
         """
         plan, why = self._plan, self._why
-        changes = np.flatnonzero(np.diff(why, prepend=-1))
-        runs = [(plan.gone + int(at), self._phrases[why[at]]) for at in changes]
+        changes = np.flatnonzero(why[1:] != why[:-1]) + 1
+        starts = [0, *changes.tolist()] if len(why) else []
+        runs = [(plan.gone + at, self._phrases[why[at]]) for at in starts]
         gone = [run for run in plan.reasons if run[0] < plan.gone][-1:]
         end = [(plan.gone + len(why), text)]
         reasons: list[tuple[int, str]] = []

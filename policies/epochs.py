@@ -27,7 +27,8 @@ class Epochs:
     Attributes:
         steps: the policies that make a fresh plan, in order.
         high: share of the budget that the kept plan may reach: the high-water mark.
-        saving: share of the context's tokens that a fresh plan must save to be taken.
+        saving: share of the context's tokens that a fresh plan must save to be taken, with
+            what is kept beside pages counted as it stands.
         horizon: further requests within which a fresh plan must have earned what it costs
             to send its changed part anew past the reader's cache; None for a
             share of those of the epoch so far, so that the more a change costs the rarer it is.
@@ -86,13 +87,37 @@ class Epochs:
         kept = situation.tokens(plan, situation.past)
         if situation.budget is not None and kept > situation.budget * self.high:
             return self._fresh(situation, plan)
-        if not _is_cold(situation) and all(getattr(step, "waits", False) for step in self.steps):
+        faded = self._faded(situation, plan)
+        if faded is None:
+            fresh = self._fresh(situation, plan)
+            worth = self._is_worth(situation, plan, kept, situation.tokens(fresh), fresh)
+            return fresh if worth else plan
+        tokens = situation.tokens(faded) + situation.kept_tokens(plan)
+        if faded is plan or not self._is_worth(situation, plan, kept, tokens, faded):
             return plan
         fresh = self._fresh(situation, plan)
-        return fresh if self._is_worth(situation, plan, kept, fresh) else plan
+        return fresh if situation.tokens(fresh) <= kept else plan
 
-    def _is_worth(self, situation: Situation, plan: Plan, kept: int, fresh: Plan) -> bool:
-        cache, tokens = situation.cache, situation.tokens(fresh)
+    def _faded(self, situation: Situation, plan: Plan) -> Plan | None:
+        """What fading alone makes of the pages, without what is kept beside them.
+
+        None where that says nothing, and only a whole fresh plan does.
+        """
+        fading = [step for step in self.steps if not getattr(step, "waits", False)]
+        if not all(getattr(step, "fades", False) for step in fading):
+            return None
+        if not fading:
+            return None if _is_cold(situation) else plan
+        bare, faded = replace(situation, remarks=(), explained=False), replace(plan, kept=())
+        for step in fading:
+            faded = step.apply(bare, faded)
+        return faded
+
+    def _is_worth(
+        self, situation: Situation, plan: Plan, kept: int, tokens: int, fresh: Plan
+    ) -> bool:
+        """Whether so many tokens in place of those kept pay for sending what changes anew."""
+        cache = situation.cache
         if _is_cold(situation):
             return tokens <= kept * (1 - self.cold)
         if tokens > kept * (1 - self.saving):

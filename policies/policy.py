@@ -55,7 +55,8 @@ class Situation:
 
     Attributes:
         pages: the sealed pages from number `gone` on, oldest first.
-        frontiers: the possible ends of the pages, by rising `start`; the first shows none.
+        frontiers: the possible ends of the pages, by rising `start`: the first shows none,
+            the next ones are behind the past plan's, which is put among them.
         beyond: gives `overflows`, whose text is counted only for those who ask.
         past: what the text costs behind the past plan's frontier, None without a past plan.
         turns: how many positions the log has.
@@ -68,9 +69,11 @@ class Situation:
         fidelity: the share of characters that the reader still reads in each mode, from 0 to
             1, as `Memory.fidelity` has measured it; empty before that.
         remarks: turns that may stay as text beside their pages, oldest first.
+        beside: tokens of the turns that the past plan keeps so, None where nobody counted them.
         recalled: of pages that were recalled, by number: how long ago.
         cache: the reader's prompt cache, None where nothing is known of it.
         idle: seconds since the reader was last asked, as far as can be told.
+        explained: whether the plan's reasons are wanted, and not its tiers alone.
     """
 
     pages: Sequence[Candidate]
@@ -86,9 +89,11 @@ class Situation:
     before: Plan = field(default_factory=Plan)
     fidelity: Mapping[Tier, float] = field(default_factory=dict)
     remarks: Sequence[Remark] = ()
+    beside: int | None = None
     recalled: Mapping[int, Age] = field(default_factory=dict)
     cache: Cache | None = None
     idle: float = 0.0
+    explained: bool = True
 
     def __post_init__(self) -> None:
         pages, ends = self.pages, self.frontiers
@@ -137,18 +142,20 @@ class Situation:
 
     def tokens(self, plan: Plan, text: int | None = None) -> int:
         """What a context by this plan costs; `text` overrides the cost behind its frontier."""
-        tiers = codes(plan)[: len(self.table)]
-        pages = int(self.table.spent(tiers).sum())
-        is_mode = (tiers > Tier.TEXT) & (tiers < Tier.FORGOTTEN)
-        notes = self.legend if is_mode.any() else 0
-        notes += self.marker if self.gone or (tiers == Tier.FORGOTTEN).any() else 0
+        lost = bytes((Tier.FORGOTTEN,)) * (plan.gone - self.gone)  # by a plan that has settled
+        tiers = (lost + plan.codes)[: len(self.table)]
+        gone = tiers.count(Tier.FORGOTTEN)
+        notes = self.legend if tiers.count(Tier.TEXT) + gone < len(tiers) else 0
+        notes += self.marker if self.gone or gone else 0
         text = self.frontier(plan).tokens if text is None else text
-        return self.fixed + notes + pages + self.kept_tokens(plan) + text
+        return self.fixed + notes + self.table.total(tiers) + self.kept_tokens(plan) + text
 
     def kept_tokens(self, plan: Plan) -> int:
         """What the turns cost that a plan keeps as text beside pages."""
         if not plan.kept:
             return 0
+        if self.beside is not None and plan == self.before:
+            return self.beside
         costs = {remark.start: remark.tokens for remark in self.remarks}
         return sum(costs[kept.start] for kept in plan.kept if plan.shows(kept))
 
@@ -172,7 +179,7 @@ class Situation:
         """
         shown = frontier.pages - self.gone
         tiers = plan.codes[:shown]
-        tiers += self.table.coarsest[len(tiers) : shown].tobytes()
+        tiers += self.table.coarsest_of(len(tiers), shown).tobytes()
         moved = replace(
             plan, tiers=Tiers(tiers), frontier=frontier.start, overflow=frontier.overflow
         )
@@ -187,7 +194,9 @@ class Policy(Protocol):
     """A pure function from a situation and a draft plan to a plan.
 
     One with a true `waits` never makes a smaller plan of one that fits: while all steps of
-    `Epochs` wait and the past plan fits, none of them is asked.
+    `Epochs` wait and the past plan fits, none of them is asked. One with a true `fades` goes
+    by pages alone, whatever is kept beside them: while what such steps make would not save
+    enough, those that wait are not asked.
     """
 
     def apply(self, situation: Situation, plan: Plan) -> Plan:

@@ -37,6 +37,11 @@ class Rehearsal:
         return bool(getattr(self.step, "waits", False))
 
     @property
+    def fades(self) -> bool:
+        """Whether the step does."""
+        return bool(getattr(self.step, "fades", False))
+
+    @property
     def rehearses(self) -> bool:
         """It has to be told what was recalled."""
         return True
@@ -51,8 +56,9 @@ class Rehearsal:
         recalled = {n: age for n, age in situation.recalled.items() if n in shown}
         if not recalled:
             return self.step.apply(situation, plan)
-        places = np.array(sorted(recalled)) - situation.gone
-        ages = [recalled[number] for number in sorted(recalled)]
+        numbers = sorted(recalled)
+        places = np.array(numbers) - situation.gone
+        ages = [recalled[number] for number in numbers]
         pages, past = situation.table, codes(plan).copy()
         turns, tokens, seconds = pages.turns.copy(), pages.tokens.copy(), pages.seconds.copy()
         turns[places] = np.minimum(turns[places], [age.turns for age in ages])
@@ -65,9 +71,10 @@ class Rehearsal:
         made = self.step.apply(
             replace(situation, pages=younger), replace(plan, tiers=Tiers(risen.tobytes()))
         )
+        if not situation.explained:
+            return made
+        renewed = renewed[renewed < len(made.tiers)]  # what overflowed may be text again
+        came_back = renewed[codes(made)[renewed] < past[renewed]]
         draft = Draft(made)
-        renewed = renewed[renewed < len(draft.tiers)]  # what overflowed may be text again
-        came_back = np.zeros(len(draft.tiers), bool)
-        came_back[renewed] = draft.tiers[renewed] < past[renewed]
         draft.set(came_back, draft.tiers, "as it was recalled")
         return draft.plan()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from optimem.bench import growth, planning
 from optimem.bench import policy as bench
 from optimem.bench.answers import read_answers
 from optimem.bench.ours import Ours
-from optimem.bench.planning import measure_planning
 from optimem.bench.policy_plot import plot
 from optimem.bench.reading import LENGTHS, Rates, Whole, bin_of, load_rates
 from optimem.bench.recorded import Mention, Recorded, record
@@ -245,10 +245,15 @@ def test_a_string_is_read_whole_or_not() -> None:
     assert Whole("ab12, x", "ab12 , x")(0, 4)
 
 
-def test_planning_is_timed() -> None:
-    planned = measure_planning(pages=200)
-    assert 0 < planned.append < 1000
+@pytest.mark.parametrize("name", planning.POLICIES)
+def test_planning_is_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "APPENDS", 300)
+    turns = said(*(f"We decided on port {n}. The one before was {n - 1}." for n in range(100)))
+    planned = planning.measure_planning(turns, planning.POLICIES[name], pages=60)
+    assert 0 < planned.middle <= 1000 and 0 < planned.append < 1000
     assert 0 < planned.whole < 1000
+    assert planned.epochs > 0 or "Salience" in name
+    assert (planned.beside > 0) == (planned.hearing > 0.002) == ("Salience" in name)
 
 
 def test_the_plot_has_a_point_for_each_row() -> None:
@@ -266,7 +271,13 @@ def test_the_report_has_every_row_and_every_check(
     monkeypatch.setattr(bench, "SIZES", {"100k": 10_000, "1M": 60_000, "10M": 100_000})
     monkeypatch.setattr(bench, "READERS", bench.READERS[:2])
     monkeypatch.setattr(bench, "_REPLAYED", 40_000)
-    monkeypatch.setattr(bench, "_LEAD", 30_000)
+    monkeypatch.setattr(growth, "_FILLED", 60)
+    monkeypatch.setattr(growth, "_STEADY", 70)
+    monkeypatch.setattr(growth, "_BEHIND", 40)
+    monkeypatch.setattr(growth, "SHORT", 2)
+    monkeypatch.setattr(growth, "LONG", 2)
+    monkeypatch.setattr(planning, "APPENDS", 20)
+    monkeypatch.setattr(planning, "PAGES", 100)
     monkeypatch.setattr(sys, "argv", ["policy", "--svg", str(tmp_path / "plot.svg")])
     bench.main()
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -280,7 +291,11 @@ def test_the_report_has_every_row_and_every_check(
         "warm prefix over 1,000 requests",
         "planning 10,000 pages",
         "replanning after an append",
+        "with Salience and Rehearsal",
     }
+    grown = report["results"]["growth"]
+    assert grown["1M"]["stretches"] == 2 and grown["10M"]["stretches"] > 2
+    assert grown["ratio"] == round(grown["10M"]["mean"] / grown["1M"]["mean"], 3)
     rows = report["results"]["rows"]
     assert set(rows) == {"transcripts", "100k", "1M", "10M"}
     assert set(rows["1M"][bench.READERS[0]]) == {

@@ -77,8 +77,9 @@ def strips(plans: Mapping[str, Plan], pages: int, said: str) -> str:
             if page in noted:
                 parts.append(f'<circle cx="{left + cell / 2:.1f}" cy="{top + 12}" r="3"/>')
     bottom = _TOP + 32 * len(plans)
+    apart = min(85, (_WIDTH - _LEFT) // max(len(used), 1))
     for number, tier in enumerate(sorted(used)):
-        left = _LEFT + number * 85
+        left = _LEFT + number * apart
         parts.append(
             f'<rect x="{left}" y="{bottom + 4}" width="12" height="12" fill="{_TIERS[tier]}"'
             ' stroke="#bbb"/>'

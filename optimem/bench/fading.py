@@ -39,7 +39,7 @@ from optimem.values import Plan, Turn
 
 READER = replace(find_reader("deepseek-ocr"), window=None)
 BUDGET = 14_000
-_BUDGETS = (14_000, 10_000, 8_000, 6_000)
+_BUDGETS = (14_000, 11_400, 8_000, 5_000)
 _ROOMY = 20_000
 _QUICK = AgeDecay(ladder=((Tier.LARGE, 4), (Tier.BASE, 16), (Tier.SMALL, 32), (Tier.TINY, 64)))
 

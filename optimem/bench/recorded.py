@@ -118,6 +118,17 @@ def record(name: str, turns: Sequence[Turn], times: Sequence[float] | None = Non
         turns: its turns.
         times: seconds at which each turn came; by default those of the turns, 0 without.
     """
+    recorded, pages = lay_out(name, turns, times)
+    recorded.mentions = sorted(
+        (*_strings(recorded, pages), *_phrases(recorded, pages)), key=lambda found: found.turn
+    )
+    return recorded
+
+
+def lay_out(
+    name: str, turns: Sequence[Turn], times: Sequence[float] | None = None
+) -> tuple[Recorded, list[Page]]:
+    """A session's facts, which planning goes by, without mentions; and its pages."""
     counter = find_counter()
     count = lru_cache(maxsize=1 << 16)(counter.count)
     moments = list(times) if times else [turn.time or 0.0 for turn in turns]
@@ -144,10 +155,7 @@ def record(name: str, turns: Sequence[Turn], times: Sequence[float] | None = Non
             recorded.characters[span.position] += span.stop - span.start
             if span.begins:
                 recorded.starts[span.position] = page.number
-    recorded.mentions = sorted(
-        (*_strings(recorded, pages), *_phrases(recorded, pages)), key=lambda found: found.turn
-    )
-    return recorded
+    return recorded, pages
 
 
 def _speaks(facts: TurnFacts) -> bool:

@@ -139,6 +139,7 @@ def generate(
     tokens: int,
     seed: int = 1,
     distances: Distances | None = None,
+    turns: int = 0,
 ) -> Synthetic:
     """A session of about so many tokens; the same arguments always give the same one.
 
@@ -147,12 +148,13 @@ def generate(
         tokens: at least how many tokens its turns have, by about a task.
         seed: of everything that is drawn.
         distances: how far back its turns reach; measured on the sources by default.
+        turns: at least how many turns it has, by about a task.
     """
     if distances is None:
         distances = measure_distances(
             [record(name, parse_transcript(list(found))) for name, found in sources.items()]
         )
-    return _Generator(sources, seed, distances).until(tokens)
+    return _Generator(sources, seed, distances).until(tokens, turns)
 
 
 class _Generator:
@@ -167,9 +169,9 @@ class _Generator:
         self._spent = [0]
         self._clock = 0.0
 
-    def until(self, tokens: int) -> Synthetic:
+    def until(self, tokens: int, turns: int) -> Synthetic:
         names = sorted(self._sources)
-        while self._spent[-1] < tokens:
+        while self._spent[-1] < tokens or len(self._session.turns) < turns:
             self._task(names[self._draw.randrange(len(names))])
         return self._session
 
