@@ -42,7 +42,7 @@ class Situations:
         self._listeners: list[Listener] = []
         self._position = 0  # up to which they have heard
         self._words: dict[tuple[int, int], str] = {}
-        self._costs: dict[tuple[Profile, int, int], int] = {}
+        self._costs: dict[Profile, dict[tuple[int, int], int]] = {}
         self._kept: tuple[Profile, Plan, int] | None = None  # what a plan's kept turns cost
 
     def situation(
@@ -104,10 +104,14 @@ class Situations:
 
     def cost(self, profile: Profile, start: int, stop: int) -> int:
         """What turns cost a reader that are kept as text."""
-        key = profile, start, stop
-        if key not in self._costs:
-            self._costs[key] = self._ledger.note_cost(profile, self._text(start, stop))
-        return self._costs[key]
+        return self._cost(profile, self._costs.setdefault(profile, {}), (start, stop))
+
+    def _cost(
+        self, profile: Profile, known: dict[tuple[int, int], int], turns: tuple[int, int]
+    ) -> int:
+        if turns not in known:
+            known[turns] = self._ledger.note_cost(profile, self._text(*turns))
+        return known[turns]
 
     def _beside(self, profile: Profile, past: Plan) -> int:
         """What the turns cost that the past plan keeps as text beside pages."""
@@ -162,13 +166,14 @@ class Situations:
         starts, stops = np.array(around, np.int64).reshape(-1, 2).T
         firsts = np.searchsorted(ledger.lasts(), starts)
         lasts = np.searchsorted(ledger.stops(), stops).clip(max=len(ledger.pages) - 1)
-        for (start, stop), first, last in zip(around, firsts.tolist(), lasts.tolist(), strict=True):
+        costs = self._costs.setdefault(profile, {})
+        for pair, first, last in zip(around, firsts.tolist(), lasts.tolist(), strict=True):
             if first == len(ledger.pages):
                 break  # it is on no page yet
-            tokens = self.cost(profile, start, stop)
-            heard = found[start, stop]
+            (start, stop), tokens = pair, self._cost(profile, costs, pair)
+            heard = found[pair]
             if heard is None:
-                yield Remark(start, stop, first, last, tokens, 0.0, kept[start, stop])
+                yield Remark(start, stop, first, last, tokens, 0.0, kept[pair])
                 continue
             worth, listener, position = heard
             said = max(listener.spoken_of(position), stop - 1)

@@ -87,15 +87,14 @@ class Salience:
     def apply(self, situation: Situation, plan: Plan) -> Plan:
         """The plan with the turns that are worth keeping, in place of those no longer."""
         before = {kept.start for kept in plan.kept}
-        likely = [
-            (self._now(remark.worth, remark.turns) / max(remark.tokens, 1), remark)
-            for remark in situation.remarks
-            if not remark.pinned
-            and remark.stop <= plan.frontier
-            and plan.tier(remark.last) != Tier.FORGOTTEN
-            and self._now(remark.worth, remark.turns) >= self.least
-            and (remark.start in before or remark.renewed or remark.last >= situation.before.pages)
-        ]
+        likely = []
+        for remark in situation.remarks:
+            now = remark.worth / (1 + remark.turns / self.half)
+            if now < self.least or remark.stop > plan.frontier or remark.pinned:
+                continue
+            new = remark.renewed or remark.last >= situation.before.pages
+            if (new or remark.start in before) and plan.tier(remark.last) != Tier.FORGOTTEN:
+                likely.append((now / max(remark.tokens, 1), remark))
         room = int(self.share * (situation.budget or situation.tokens(replace(plan, kept=()))))
         chosen = []
         for _, remark in sorted(likely, key=lambda each: (-each[0], -each[1].start)):
@@ -105,16 +104,13 @@ class Salience:
         pins = [remark for remark in situation.remarks if remark.pinned]
         return text_where_cheaper(situation, keep(replace(plan, kept=()), (*pins, *chosen)))
 
-    def _now(self, worth: float, turns: int) -> float:
-        return worth / (1 + turns / self.half)
-
 
 @dataclass(slots=True)
 class _Weighing:
     scorer: Scorer
     notable: list[int] = field(default_factory=list)
-    _base: dict[int, float] = field(default_factory=dict)
-    _new: dict[int, int] = field(default_factory=dict)  # how many strings were new
+    _base: dict[int, float] = field(default_factory=dict)  # by itself, and for what was new
+    _worth: dict[int, float] = field(default_factory=dict)  # with what later turns say
     _said: dict[int, int] = field(default_factory=dict)  # last later turn that spoke of it
     _times: dict[int, int] = field(default_factory=dict)  # how many later turns did
     _source: dict[str, int] = field(default_factory=dict)  # who said a string first
@@ -126,19 +122,22 @@ class _Weighing:
         for source in sources:
             self._said[source] = position
             self._times[source] = self._times.get(source, 0) + 1
+            if source in self._base:
+                self._weigh(source)
         new = [string for string in strings if string not in self._source]
         self._source.update(dict.fromkeys(new, position))
         if 0 < len(text) <= _LONG:
-            self._base[position] = max(0.0, min(1.0, self.scorer(turn)))
-            self._new[position] = len(new)
+            novel = 0.1 * min(len(new), 2) / 2
+            self._base[position] = max(0.0, min(1.0, self.scorer(turn))) + novel
+            self._weigh(position)
             self.notable.append(position)
 
-    def worth(self, position: int) -> float:
-        if position not in self._base:
-            return 0.0
-        novel = 0.1 * min(self._new[position], 2) / 2
+    def _weigh(self, position: int) -> None:
         again = 0.4 * min(self._times.get(position, 0), _REFERENCES) / _REFERENCES
-        return min(self._base[position] + novel + again, 1.0)
+        self._worth[position] = min(self._base[position] + again, 1.0)
+
+    def worth(self, position: int) -> float:
+        return self._worth.get(position, 0.0)
 
     def reason(self, position: int) -> str:
         times = self._times.get(position, 0)

@@ -43,7 +43,7 @@ from optimem.bench.recorded import Recorded
 from optimem.bench.replay import Outcome, replay
 from optimem.bench.report import Check, print_report
 from optimem.bench.rows import FullText, Log, Pxpipe, Row, Sliding, Snapcompact, Summarized
-from optimem.bench.sessions import Sessions, prepare
+from optimem.bench.sessions import Sessions, generate_sessions, read_sessions
 from optimem.policies import BestValue, Epochs, TokenBudget
 from optimem.readers import find_reader
 
@@ -69,7 +69,9 @@ def main() -> None:
     options = parser.parse_args()
     sizes = {name: size for name, size in SIZES.items() if name != "10M" or not options.quick}
     begun, rates = time.process_time(), load_rates()
-    sessions = prepare(options.tests, sizes)
+    sessions = read_sessions(options.tests)
+    planned = _planned(sessions)
+    generate_sessions(sessions, sizes)
     tables = {"transcripts": _transcripts(sessions.transcripts, rates)}
     print_table("transcripts", tables["transcripts"])
     for name, recorded in sessions.generated.items():
@@ -78,7 +80,6 @@ def main() -> None:
     found = results(sessions, tables, rates.reader, BUDGET)
     print(f"a recall by its own words finds {found['recall_percent']} % of mentions")
     growth = None if options.quick else _growth(sessions)
-    planned = _planned(sessions)
     found |= {
         "growth": growth and growth.described(),
         "planning": {name: asdict(each) for name, each in planned.items()},
@@ -200,8 +201,9 @@ def _planned(sessions: Sessions) -> dict[str, Planned]:
     found = {name: measure_planning(turns, policy) for name, policy in POLICIES.items()}
     for name, each in found.items():
         print(
-            f"planning, {name}: {each.whole} ms at first, {each.append} ms after an append on"
-            f" average, {each.middle} in the middle, {each.hearing} to listen, {each.epochs} epochs"
+            f"planning, {name}: {each.whole} ms at first; after an append {each.append} on average,"
+            f" {each.middle} in the middle, {each.hearing} of it listening; {each.epochs} epochs",
+            flush=True,
         )
     return found
 

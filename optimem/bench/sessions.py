@@ -37,8 +37,8 @@ class Sessions:
     seconds: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def prepare(tests: Path, sizes: dict[str, int]) -> Sessions:
-    """Read the transcripts and generate the sessions."""
+def read_sessions(tests: Path) -> Sessions:
+    """The packaged transcripts, laid out."""
     sessions = Sessions(read_sources(tests))
     for path in sorted((tests / "transcripts").glob("*.json")):
         turns = read_transcript(path)
@@ -49,6 +49,11 @@ def prepare(tests: Path, sizes: dict[str, int]) -> Sessions:
     sessions.distances = measure_distances(
         [each for each in sessions.transcripts if each.name in sessions.sources]
     )
+    return sessions
+
+
+def generate_sessions(sessions: Sessions, sizes: dict[str, int]) -> None:
+    """Add generated ones of so many tokens."""
     for name, size in sizes.items():
         begun = time.process_time()
         made = generate(sessions.sources, size, seed=1, distances=sessions.distances)
@@ -56,7 +61,6 @@ def prepare(tests: Path, sizes: dict[str, int]) -> Sessions:
         sessions.generated[name] = record(name, made.turns, made.times)
         laid_out = time.process_time()
         sessions.seconds[name] = (round(generated - begun, 1), round(laid_out - generated, 1))
-    return sessions
 
 
 def measure_recall(sessions: Sessions, each: int = 25) -> float:
