@@ -14,7 +14,7 @@ import numpy as np
 from optimem import fidelity
 from optimem.ledger import Ledger
 from optimem.modes import Tier
-from optimem.policies.candidates import Age, Candidates, Remark, Remarks
+from optimem.policies.candidates import Age, Candidates, Recalled, Remark, Remarks
 from optimem.policies.policy import Cache, Listener, Policy, Situation, listeners, nowhere
 from optimem.readers import Profile
 from optimem.stores import Store
@@ -93,7 +93,7 @@ class Situations:
             fidelity=self._fidelity(profile),
             remarks=Remarks(partial(self._remarks, profile, past or Plan())),
             beside=None if past is None else self._beside(profile, past),
-            recalled={} if past is None else dict(self._recalled(profile, past, moment)),
+            recalled=Recalled(partial(self._recalled, profile, past or Plan(), moment)),
             cache=_cache(profile),
             idle=self._idle(moment),
         )

@@ -295,6 +295,30 @@ class Age(NamedTuple):
     renewed: bool = True
 
 
+class Recalled(Mapping[int, Age]):
+    """Pages that were recalled, by number, found once somebody looks at them.
+
+    Args:
+        make: gives (number, age); of a page that comes twice the last age counts.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[tuple[int, Age]]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _found(self) -> dict[int, Age]:
+        return dict(self._make())
+
+    def __getitem__(self, number: int) -> Age:
+        return self._found[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def keep(plan: Plan, remarks: Iterable[Remark]) -> Plan:
     """The plan with turns kept as text that stand in front of its frontier."""
     known = {kept.start: kept for kept in plan.kept}

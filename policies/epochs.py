@@ -87,42 +87,43 @@ class Epochs:
         kept = situation.tokens(plan, situation.past)
         if situation.budget is not None and kept > situation.budget * self.high:
             return self._fresh(situation, plan)
-        faded = self._faded(situation, plan)
-        if faded is None:
+        fading = [step for step in self.steps if not getattr(step, "waits", False)]
+        if fading and all(getattr(step, "fades", False) for step in fading):
+            if not self._fades_enough(situation, plan, kept, fading):
+                return plan
             fresh = self._fresh(situation, plan)
-            worth = self._is_worth(situation, plan, kept, situation.tokens(fresh), fresh)
-            return fresh if worth else plan
-        tokens = situation.tokens(faded) + situation.kept_tokens(plan)
-        if faded is plan or not self._is_worth(situation, plan, kept, tokens, faded):
+            return fresh if situation.tokens(fresh) <= kept else plan
+        if not fading and not _is_cold(situation):
             return plan
         fresh = self._fresh(situation, plan)
-        return fresh if situation.tokens(fresh) <= kept else plan
+        tokens = situation.tokens(fresh)
+        worth = self._saves(situation, kept, tokens)
+        return fresh if worth and self._earns(situation, plan, kept, tokens, fresh) else plan
 
-    def _faded(self, situation: Situation, plan: Plan) -> Plan | None:
-        """What fading alone makes of the pages, without what is kept beside them.
-
-        None where that says nothing, and only a whole fresh plan does.
-        """
-        fading = [step for step in self.steps if not getattr(step, "waits", False)]
-        if not all(getattr(step, "fades", False) for step in fading):
-            return None
-        if not fading:
-            return None if _is_cold(situation) else plan
-        bare, faded = replace(situation, remarks=(), explained=False), replace(plan, kept=())
-        for step in fading:
-            faded = step.apply(bare, faded)
-        return faded
-
-    def _is_worth(
-        self, situation: Situation, plan: Plan, kept: int, tokens: int, fresh: Plan
+    def _fades_enough(
+        self, situation: Situation, plan: Plan, kept: int, steps: Sequence[Policy]
     ) -> bool:
-        """Whether so many tokens in place of those kept pay for sending what changes anew."""
+        """Whether fading alone is worth an epoch, with what is kept beside pages as it stands."""
+        beside, bare = situation.kept_tokens(plan), replace(plan, kept=())
+        recalls = [{}, situation.recalled] if self.rehearses else [{}]  # which only add to it
+        for recalled in recalls:
+            aged = replace(situation, remarks=(), recalled=recalled, explained=False)
+            faded = bare
+            for step in steps:
+                faded = step.apply(aged, faded)
+            tokens = situation.tokens(faded) + beside
+            if not self._saves(situation, kept, tokens):
+                return False
+        return self._earns(situation, plan, kept, tokens, faded)
+
+    def _saves(self, situation: Situation, kept: int, tokens: int) -> bool:
+        """Whether so many tokens are enough fewer than those kept."""
+        return tokens <= kept * (1 - (self.cold if _is_cold(situation) else self.saving))
+
+    def _earns(self, situation: Situation, plan: Plan, kept: int, tokens: int, fresh: Plan) -> bool:
+        """Whether fewer tokens pay for sending what changes past the cache."""
         cache = situation.cache
-        if _is_cold(situation):
-            return tokens <= kept * (1 - self.cold)
-        if tokens > kept * (1 - self.saving):
-            return False
-        if cache is None:
+        if cache is None or _is_cold(situation):
             return True
         # An epoch's saving grows from nothing to what it is now: half of it on average.
         lasted = (situation.turns - plan.made) / _TURNS_A_REQUEST

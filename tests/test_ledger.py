@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,6 +53,17 @@ def test_a_call_without_its_result_holds_the_text_back() -> None:
         assert synced(memory).boundary(4) == 4
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_exchanges_of_many_turns_are_those_of_each(results: list[int]) -> None:
+    with Memory.open("memory://") as memory:
+        for number, count in enumerate(results):
+            names = [f"call_{number}_{n}" for n in range(count)]
+            memory.extend([call(*names), *map(answer, names)] if names else [say("go")])
+        exchanges, turns = synced(memory).exchanges, np.arange(len(memory.turns()))
+        starts, stops = exchanges.all_around(turns)
+        assert [*zip(starts, stops, strict=True)] == [*map(exchanges.around, turns.tolist())]
+
+
 def test_system_turns_at_the_head_are_on_no_page() -> None:
     with Memory.open("memory://") as memory:
         memory.extend([{"role": "system", "content": "Be brief."}, say("go " * 5000)])
@@ -75,6 +87,9 @@ def test_frontiers_rise_and_cost_less_and_less(sizes: list[int], gone: int) -> N
         for before, after in zip(ends, ends[1:], strict=False):
             assert before.start < after.start and before.pages <= after.pages
             assert before.tokens > after.tokens
+        for since in range(gone, len(ledger.pages) + 1):
+            newest = [end for end in ends if end.pages > since]
+            assert list(ledger.frontiers(READER, gone, since)) == [ends[0], *newest]
         for end in ends:
             assert ledger.boundary(end.start) == end.start < len(ledger.turns)
             assert end.tokens == spent[-1] - spent[end.start]
