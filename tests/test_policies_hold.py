@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +28,7 @@ from optimem.policies import (
     TokenBudget,
     smallest_budget,
 )
-from optimem.values import Plan
+from optimem.values import Plan, Tiers
 
 STEPS: dict[str, tuple[Policy, ...]] = {
     "default": (AgeDecay(), TokenBudget()),
@@ -56,6 +56,10 @@ class Session:
         self.costs: list[dict[Tier, int]] = []
         self._filled = 0
         self.rests: list[int] = []  # tokens behind the last page, after each turn
+
+    def appended(self, turns: int) -> None:
+        for _ in range(turns):
+            self.append()
 
     def append(self) -> None:
         size = self.random.choice((20, 100, 700, 5000))
@@ -188,6 +192,8 @@ def grow(steps: tuple[Policy, ...], seed: int, budget: int, rounds: int) -> None
         assert pinned <= {each.start for each in plan.kept}, "pins do not fade"
         if past is not None:
             check_change(past, plan, recalled)
+            was = situation.tokens(past, situation.past)
+            assert kept or was > budget or situation.tokens(plan) <= was, "an epoch saves"
         for page in range(len(session.stops)):
             assert plan.explain(page).startswith(f"Page {page} is ")
             assert plan.explain(page).endswith(".")
@@ -205,6 +211,45 @@ def check_change(past: Plan, plan: Plan, recalled: dict[int, Age]) -> None:
         assert plan.tier(page) >= past.tier(page) or page in recalled, "only a recall sharpens"
         if page in recalled and plan.tier(page) < past.tier(page):
             assert past.tier(page) != Tier.FORGOTTEN or page >= past.gone
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A step of which nobody knows that it goes by pages alone."""
+
+    step: Policy
+
+    def apply(self, situation: Situation, plan: Plan) -> Plan:
+        return self.step.apply(situation, plan)
+
+
+@pytest.mark.parametrize("name", ["default", "half-life", "rehearsal"])
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_what_fades_is_asked_first(name: str, seed: int) -> None:
+    """It decides as a whole fresh plan does, where nothing is kept beside pages."""
+    steps = [step for step in STEPS[name] if not isinstance(step, Pinned | Salience)]
+    horizon = (None, 50, 1000)[seed % 3]
+    quick, whole = Epochs(steps, horizon=horizon), Epochs([*map(Whole, steps)], horizon=horizon)
+    session, past = Session(seed), Plan()
+    session.appended(20)
+    for _ in range(12):
+        session.appended(3)
+        recalled = {past.gone: Age(1, 100, 60.0)} if past.tiers and seed % 2 else {}
+        situation = session.situation(past if past.made else None, 10**6, recalled)
+        plan = quick.apply(situation, past)
+        assert plan == whole.apply(situation, past)
+        past = plan
+
+
+def test_a_plan_that_has_settled_costs_the_same() -> None:
+    session = Session(5)
+    session.appended(60)
+    situation = session.situation(None, 20_000, {})
+    tiers = Tiers([Tier.FORGOTTEN] * 4 + [Tier.TEXT] * (len(session.stops) - 4))
+    plan = situation.move(Plan(tiers), situation.ends[-1])
+    assert plan.settled().gone == 4
+    assert situation.tokens(plan.settled()) == situation.tokens(plan)
 
 
 def test_a_plan_that_is_recalled_from_differs_in_nothing_that_is_shown() -> None:
