@@ -6,7 +6,8 @@ One request, or one stretch of one session, says little. So the means over the s
 are compared, which begins an epoch behind the ladder's last rung: of many sessions of about
 a million tokens (the requests of the next 1,024 turns), and of some of ten million (all
 requests from there on). A standard error counts whole sessions, or stretches as long as the
-ladder, which hardly know of one another. How long turns are there stands beside it.
+ladder, which hardly know of one another. Turns of generated sessions get longer, as they
+have more to refer back to; so requests are given in turns of the mean length in reach, too.
 
 No budget and no price cliff holds these contexts back.
 """
@@ -40,39 +41,74 @@ _STEADY = _FILLED + 256  # about an epoch later
 _BEHIND = 1_024  # turns of a session of a million tokens that are counted
 
 Sources = Mapping[str, Sequence[dict[str, Json]]]
-Lengths = NDArray[np.int64]
+Requests = NDArray[np.float64]
+"""(requests, 4): turns and tokens of the log, tokens of a turn in reach, tokens of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean and its standard error."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        """That of values which know nothing of one another."""
+        spread = stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
+        return cls(mean(values), spread)
+
+    def over(self, other: Mean) -> Mean:
+        """How many times the other one it is."""
+        parts = (each.error / each.value for each in (self, other))
+        ratio = self.value / other.value
+        return Mean(ratio, ratio * sqrt(sum(part**2 for part in parts)))
+
+    def described(self, digits: int) -> dict[str, float]:
+        """As JSON says it."""
+        return {"mean": round(self.value, digits), "standard_error": round(self.error, digits)}
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Lengths of requests, in tokens.
+    """Lengths of requests.
 
     Attributes:
-        mean: of all of them, stretch by stretch.
-        error: the standard error of the mean.
+        tokens: their mean, stretch by stretch.
+        in_turns: the same in turns as long as those in the ladder's reach are on average.
         stretches: how many there are.
-        worst: the mean of the worst 1,024 turns.
-        longest: the longest request.
-        turn: tokens of a turn, on average, of those that these requests show or have shown.
+        worst: the mean tokens of the worst 1,024 turns.
+        longest: tokens of the longest request.
     """
 
-    mean: float
-    error: float
+    tokens: Mean
+    in_turns: Mean
     stretches: int
     worst: float
     longest: int
-    turn: float
 
     @classmethod
-    def of(
-        cls, stretches: Sequence[Lengths], windows: Sequence[Lengths], turns: Sequence[float]
-    ) -> Steady:
-        """What some stretches come to, which the windows lie in, and sessions' turns."""
-        means = [float(tokens.mean()) for tokens in stretches]
-        spread = stdev(means) / sqrt(len(means)) if len(means) > 1 else 0.0
-        worst = max(float(tokens.mean()) for tokens in windows)
-        longest = max(int(tokens.max()) for tokens in stretches)
-        return cls(mean(means), spread, len(means), worst, longest, mean(turns))
+    def of(cls, stretches: Sequence[Requests], windows: Sequence[Requests]) -> Steady:
+        """What some stretches come to, which the windows lie in."""
+        means = [each.mean(axis=0) for each in stretches]
+        return cls(
+            Mean.of([float(tokens) for *_, tokens in means]),
+            Mean.of([float(tokens / turn) for *_, turn, tokens in means]),
+            len(means),
+            max(float(each[:, -1].mean()) for each in windows),
+            max(int(each[:, -1].max()) for each in stretches),
+        )
+
+    def described(self) -> dict[str, Any]:
+        """As JSON says it."""
+        return {
+            "tokens": self.tokens.described(0),
+            "in_turns": self.in_turns.described(1),
+            "stretches": self.stretches,
+            "worst_1024_turns": round(self.worst),
+            "longest_request": self.longest,
+            "longest_to_mean": round(self.longest / self.tokens.value, 3),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +126,24 @@ class Growth:
     by_million: list[int]
 
     @property
-    def ratio(self) -> float:
-        """How much longer they are in the long sessions."""
-        return self.long.mean / self.short.mean
+    def ratio(self) -> Mean:
+        """How many times longer they are in the long sessions."""
+        return self.long.tokens.over(self.short.tokens)
 
     @property
-    def error(self) -> float:
-        """The standard error of the ratio."""
-        parts = (each.error / each.mean for each in (self.short, self.long))
-        return self.ratio * sqrt(sum(part**2 for part in parts))
+    def ratio_in_turns(self) -> Mean:
+        """The same, but for longer turns."""
+        return self.long.in_turns.over(self.short.in_turns)
 
     def described(self) -> dict[str, Any]:
         """As JSON says it."""
-        steady = {
-            name: {
-                "mean": round(each.mean),
-                "standard_error": round(each.error),
-                "stretches": each.stretches,
-                "worst_1024_turns": round(each.worst),
-                "longest_request": each.longest,
-                "longest_to_mean": round(each.longest / each.mean, 3),
-                "tokens_of_a_turn": round(each.turn, 1),
-            }
-            for name, each in (("1M", self.short), ("10M", self.long))
+        return {
+            "1M": self.short.described(),
+            "10M": self.long.described(),
+            "ratio": self.ratio.described(3),
+            "ratio_in_turns": self.ratio_in_turns.described(3),
+            "mean_by_million": self.by_million,
         }
-        ratio = {"ratio": round(self.ratio, 3), "standard_error": round(self.error, 3)}
-        return {**steady, **ratio, "mean_by_million": self.by_million}
 
 
 def measure_growth(sources: Sources, distances: Distances, long: Recorded) -> Growth:
@@ -133,11 +161,8 @@ def measure_growth(sources: Sources, distances: Distances, long: Recorded) -> Gr
         [part for requests in replayed for part in _parts(requests, turns)]
         for turns in (_FILLED, _BEHIND)
     )
-    return Growth(
-        Steady.of(filled, filled, [_turn(requests) for requests in short]),
-        Steady.of(stretches, windows, [_turn(requests) for requests in replayed]),
-        list(_by_million(replayed)),
-    )
+    by_million = list(_by_million(replayed))
+    return Growth(Steady.of(filled, filled), Steady.of(stretches, windows), by_million)
 
 
 def _short(sources: Sources, distances: Distances) -> Iterator[Recorded]:
@@ -154,38 +179,32 @@ def _long(sources: Sources, distances: Distances, tokens: int) -> Iterator[Recor
         yield lay_out(f"{seed}", made.turns, made.times)[0]
 
 
-def _requests(recorded: Recorded) -> Lengths:
-    """(requests, 3): turns and tokens of the log, and tokens of the request."""
+def _requests(recorded: Recorded) -> Requests:
     row = Ours(Log(recorded, find_reader(READER)), load_rates(), Epochs(cliffs=False), None)
-    spent = recorded.spent()
-    return np.array(
-        [
-            (turns, spent[turns], row.send(turns, recorded.times[turns - 1])[0].total)
-            for turns in recorded.requests()
-        ]
-    )
+    spent, found = recorded.spent(), []
+    for turns in recorded.requests():
+        reach = min(turns, _FILLED)
+        turn = (spent[turns] - spent[turns - reach]) / reach
+        prompt = row.send(turns, recorded.times[turns - 1])[0]
+        found.append((turns, spent[turns], turn, prompt.total))
+    return np.array(found, np.float64)
 
 
-def _within(requests: Lengths, start: int, stop: int) -> Lengths:
-    """Lengths of the requests of some turns."""
+def _within(requests: Requests, start: int, stop: int) -> Requests:
+    """The requests of some turns."""
     turns = requests[:, 0]
-    return requests[:, 2][(turns > start) & (turns <= stop)]
+    return requests[(turns > start) & (turns <= stop), :]
 
 
-def _parts(requests: Lengths, turns: int) -> Iterator[Lengths]:
-    """Lengths behind the ladder's last rung, so many turns at a time."""
+def _parts(requests: Requests, turns: int) -> Iterator[Requests]:
+    """Those behind the ladder's last rung, so many turns at a time."""
     last = int(requests[-1, 0]) - turns
     for start in range(_STEADY, last + 1, turns):
         yield _within(requests, start, start + turns)
 
 
-def _turn(requests: Lengths) -> float:
-    """Tokens of a turn, on average."""
-    return float(requests[-1, 1] / requests[-1, 0])
-
-
-def _by_million(replayed: Sequence[Lengths]) -> Iterator[int]:
+def _by_million(replayed: Sequence[Requests]) -> Iterator[int]:
+    together = np.concatenate(replayed)
     whole = min(int(requests[-1, 1]) for requests in replayed) // 1_000_000
     for million in range(whole):
-        found = [requests[requests[:, 1] // 1_000_000 == million, 2] for requests in replayed]
-        yield round(float(np.concatenate(found).mean()))
+        yield round(float(together[together[:, 1] // 1_000_000 == million, -1].mean()))

@@ -180,18 +180,20 @@ def _growth(sessions: Sessions) -> Growth:
     """How much longer requests are from 1M to 10M tokens than at 1M, without a budget."""
     growth = measure_growth(sessions.sources, sessions.distances, sessions.generated["10M"])
     for name, steady in (("1M", growth.short), ("10M", growth.long)):
+        tokens, turns = steady.tokens, steady.in_turns
         print(
-            f"tokens of a request at {name}: {steady.mean:,.0f} on average, standard error"
-            f" {steady.error:,.0f} of {steady.stretches} stretches, the worst 1,024 turns"
-            f" {steady.worst:,.0f}, the longest request {steady.longest:,},"
-            f" {steady.turn:.0f} tokens a turn"
+            f"tokens of a request at {name}: {tokens.value:,.0f} on average, standard error"
+            f" {tokens.error:,.0f} of {steady.stretches} stretches; in turns of the mean length"
+            f" {turns.value:.0f} ({turns.error:.0f}); the worst 1,024 turns {steady.worst:,.0f},"
+            f" the longest request {steady.longest:,}"
         )
-    print(f"that is {growth.ratio:.3f} times as many, standard error {growth.error:.3f}")
+    for said, ratio in (("", growth.ratio), (", in turns", growth.ratio_in_turns)):
+        print(f"that is {ratio.value:.3f} times as many{said}, standard error {ratio.error:.3f}")
     return growth
 
 
 def _grown(growth: Growth | None) -> Check:
-    ratio = None if growth is None else round(growth.ratio, 3)
+    ratio = None if growth is None else round(growth.ratio.value, 3)
     return Check("context tokens at 10M", ratio, "<=", 1.1, "times those at 1M, of means")
 
 
