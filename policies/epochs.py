@@ -92,7 +92,8 @@ class Epochs:
             if not self._fades_enough(situation, plan, kept, fading):
                 return plan
             fresh = self._fresh(situation, plan)
-            return fresh if situation.tokens(fresh) <= kept else plan
+            tokens = situation.tokens(fresh)
+            return fresh if tokens < kept or tokens == kept and not self.saving else plan
         if not fading and not _is_cold(situation):
             return plan
         fresh = self._fresh(situation, plan)
@@ -104,17 +105,16 @@ class Epochs:
         self, situation: Situation, plan: Plan, kept: int, steps: Sequence[Policy]
     ) -> bool:
         """Whether fading alone is worth an epoch, with what is kept beside pages as it stands."""
-        beside, bare = situation.kept_tokens(plan), replace(plan, kept=())
-        recalls = [{}, situation.recalled] if self.rehearses else [{}]  # which only add to it
-        for recalled in recalls:
-            aged = replace(situation, remarks=(), recalled=recalled, explained=False)
-            faded = bare
-            for step in steps:
-                faded = step.apply(aged, faded)
-            tokens = situation.tokens(faded) + beside
-            if not self._saves(situation, kept, tokens):
-                return False
-        return self._earns(situation, plan, kept, tokens, faded)
+        alone = replace(situation, remarks=(), recalled={}, explained=False)
+        faded = _faded(alone, plan, steps)
+        tokens = situation.tokens(faded) + situation.kept_tokens(plan)
+        if not self._saves(situation, kept, tokens):
+            return False
+        if self.rehearses and situation.recalled:  # which only adds to it
+            faded = _faded(replace(alone, recalled=situation.recalled), plan, steps)
+            tokens = situation.tokens(faded) + situation.kept_tokens(plan)
+        saves = self._saves(situation, kept, tokens)
+        return saves and self._earns(situation, plan, kept, tokens, faded)
 
     def _saves(self, situation: Situation, kept: int, tokens: int) -> bool:
         """Whether so many tokens are enough fewer than those kept."""
@@ -145,6 +145,14 @@ class Epochs:
         return replace(
             plan.settled(), epoch=past.epoch + 1, made=situation.turns, rehearsed=rehearsed
         )
+
+
+def _faded(situation: Situation, past: Plan, steps: Sequence[Policy]) -> Plan:
+    """What some steps make of the pages alone."""
+    plan = replace(past, kept=())
+    for step in steps:
+        plan = step.apply(situation, plan)
+    return plan
 
 
 def _is_cold(situation: Situation) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,8 @@ from optimem.policies import (
     Candidate,
     Epochs,
     Frontier,
+    Pinned,
+    Remark,
     Situation,
     TokenBudget,
     smallest_budget,
@@ -154,3 +158,15 @@ def test_no_plan_exceeds_its_budget(
     assert len(plan.tiers) <= pages
     assert plan == policy.apply(view, Plan())
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_where_pins_leave_nothing_to_save_the_plan_is_kept() -> None:
+    """Fading alone would save enough; what is pinned beside the pages eats it up."""
+    policy = Epochs((AgeDecay(), Pinned(), TokenBudget()))
+    now = situation(20, 45, past=Plan(made=4, epoch=1))
+    pins = [Remark(n, n + 1, n // 2, n // 2, 2 * TURN, float("inf")) for n in range(40)]
+    now = replace(now, remarks=pins, budget=10**6)
+    assert AgeDecay().apply(now, Plan()).pages
+    past = Plan(made=4, epoch=1)
+    assert policy.apply(now, past) == past
+    assert policy.apply(replace(now, remarks=()), past).pages

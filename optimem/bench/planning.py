@@ -100,7 +100,7 @@ def measure_planning(turns: Sequence[Turn], policy: Policy, pages: int | None = 
         return policy.apply(situation, past or Plan()).settled()
 
     ledger.advance(pages * _TURNS_A_PAGE)
-    plan(None)
+    made = plan(None)
     whole, append, draw = [], [], random.Random(1)
     for _ in range(_ROUNDS):
         begun = time.thread_time()
