@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from optimem.errors import ConflictError, InputError, MissingExtraError
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.memory import Memory
 from optimem.messages import parse
 from optimem.settings import settle

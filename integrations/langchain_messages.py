@@ -8,7 +8,7 @@ from typing import Any
 
 from optimem.context import Context
 from optimem.errors import InputError, MissingExtraError, NotFoundError
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.messages import message_digest, parse
 from optimem.readers import Profile, find_reader
 from optimem.tokens import find_counter

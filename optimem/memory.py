@@ -21,7 +21,7 @@ from typing import Any
 from optimem.bills import Observation, corrected, observe, read_usage
 from optimem.context import Context
 from optimem.errors import InputError
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.looking import Stats
 from optimem.messages import parse
 from optimem.past import Receipt

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import get_args
 
 from optimem.errors import InputError, NotFoundError
+from optimem.ledger.page_search import PageSearch
 from optimem.looking import Looking
-from optimem.page_search import PageSearch
 from optimem.recall import Recalled, fuse, recalled
 from optimem.renderers.address import Place, crop, turn_places
 from optimem.renderers.parse import parse_page

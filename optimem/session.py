@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TypeVar
 
-from optimem.assembly import ContextBuilder
 from optimem.context import Context
 from optimem.images import Images
 from optimem.ledger import Ledger
 from optimem.past import Past
+from optimem.planning.assembly import ContextBuilder
 from optimem.policies import Epochs, Policy
 from optimem.recall import SearchIndex
 from optimem.renderers.layout import PageStyle

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from optimem.errors import InputError, NotFoundError
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.messages import parse
 from optimem.stores import Draft, Store
 from optimem.tokens import find_counter

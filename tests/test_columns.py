@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimem.columns import Column
+from optimem.ledger.columns import Column
 
 NUMBERS = st.lists(st.lists(st.integers(-(2**40), 2**40), max_size=90), max_size=8)
 

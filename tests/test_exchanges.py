@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimem.exchanges import Exchanges
+from optimem.ledger.exchanges import Exchanges
 from optimem.values import Role, TurnFacts
 
 Turns = Sequence["TurnFacts | None"]

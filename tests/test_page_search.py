@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimem.page_search import PageSearch
+from optimem.ledger.page_search import PageSearch
 from optimem.stores import Store, open_store
 from optimem.values import PageFacts, Scope
 

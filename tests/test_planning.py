@@ -104,7 +104,7 @@ def test_what_pages_save_on_sheets_is_spent_on_more_of_them(
     name = "google:gemini-2.5-pro"
     on_sheets = memory.context(reader(name), 20_000)
     assert any(segment.kind == "sheet" for segment in images(on_sheets))
-    monkeypatch.setattr("optimem.planning.Planner._savings", lambda self, profile: {})
+    monkeypatch.setattr("optimem.planning.planner.Planner._savings", lambda self, profile: {})
     alone = memory.context(reader(name), 20_000)  # planned as if each page were by itself
     assert alone.page_images < on_sheets.page_images and on_sheets.tokens <= 20_000
 

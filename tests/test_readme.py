@@ -147,6 +147,8 @@ def test_every_module_stands_in_the_tree() -> None:
     tree = README.partition("## Where to look")[2]
     for path in (ROOT / "optimem").glob("*.py"):
         assert path.name.startswith("__") or f"{path.name} " in tree, path.name
+    for path in (ROOT / "optimem").glob("*/__init__.py"):
+        assert path.parent.is_symlink() or f"  {path.parent.name}/ " in tree, path.parent.name
 
 
 def write_tables() -> None:

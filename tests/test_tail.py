@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimem import Memory, tail
+from optimem import Memory
+from optimem.ledger import tail
+from optimem.ledger.tail import Tail, apart
 from optimem.stores import Store
-from optimem.tail import Tail, apart
 from optimem.values import Entry, Scope
 
 

@@ -1,6 +1,6 @@
 """Our own row: what a policy of `optimem.policies` would show at each request.
 
-The facts are those that `optimem.situations` gives, the policy is the one that a `Memory`
+The facts are those that `optimem.planning.situations` gives, the policy is the one that a `Memory`
 runs, and pages stand on sheets as in a context: `tests/test_bench_policy.py` holds the
 tokens of both against each other.
 """
@@ -21,19 +21,19 @@ from optimem.bench.rows import Extra, Log, Sight, rate_in
 from optimem.errors import BudgetError
 from optimem.ledger import Ledger
 from optimem.modes import Tier
+from optimem.planning.situations import Situations
 from optimem.policies import Frontier, Policy, Situation
 from optimem.policies.candidates import ABSENT
 from optimem.readers import Profile
 from optimem.readers.cache import Prompt
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import Group, most_saved, plan_groups
-from optimem.situations import Situations
 from optimem.stores import SessionState, Store
 from optimem.tokens import find_counter
 from optimem.values import Plan, Scope, TurnFacts
 
 _LEGEND, _MARKER, _SHEETS = 118, 21, 32
-"""Tokens of the notes in front of pages, as `optimem.segments` words them."""
+"""Tokens of the notes in front of pages, as `optimem.planning.segments` words them."""
 _TRIES = 4
 _SCOPE = Scope("bench", "replay")
 

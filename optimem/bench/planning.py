@@ -16,12 +16,12 @@ from typing import cast
 
 from optimem.bench.ours import Tape, TapeLedger
 from optimem.bench.recorded import Recorded
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.modes import Tier
+from optimem.planning.situations import Situations
 from optimem.policies import AgeDecay, Epochs, Policy, Rehearsal, Salience, TokenBudget
 from optimem.policies.policy import listeners, rehearses
 from optimem.readers import find_reader
-from optimem.situations import Situations
 from optimem.stores import Store
 from optimem.tokens import find_counter
 from optimem.values import Entry, PageFacts, Plan, Rehearsed, Scope, Turn

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from optimem.anchors import find_anchors
 from optimem.exact import Exact
-from optimem.facts import page_facts, turn_facts
+from optimem.ledger.facts import page_facts, turn_facts
 from optimem.renderers.atlas import load_atlas
 from optimem.renderers.layout import PageBuilder, PageStyle
 from optimem.renderers.page import stamp

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from optimem.bench.report import Check, print_report
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.memory import Memory
 from optimem.messages import parse
 from optimem.stores import Draft, codec, open_store

@@ -32,7 +32,7 @@ from typing import Any
 from optimem.anchors import find_anchors
 from optimem.bench.recorded import PHRASE, Recorded, record
 from optimem.errors import NotFoundError
-from optimem.facts import turn_facts
+from optimem.ledger.facts import turn_facts
 from optimem.messages import parse
 from optimem.tokens import find_counter
 from optimem.transcripts import parse_transcript

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optimem.columns import Column
+from optimem.ledger.columns import Column
 from optimem.policies.candidates import Whole
 from optimem.values import TurnFacts
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from optimem.attachments import faded_size
 from optimem.ledger import Ledger
+from optimem.ledger.tail import apart
 from optimem.modes import Tier
+from optimem.planning.situations import Situations
 from optimem.readers import Profile
 from optimem.readers.carry import page_images
 from optimem.renderers.sheets import Group, plan_groups
-from optimem.situations import Situations
 from optimem.stores import Store
-from optimem.tail import apart
 from optimem.values import Kept, PageFacts, Plan, Scope, Segment, Turn
 
 _LEGEND = (

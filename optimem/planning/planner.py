@@ -10,13 +10,13 @@ import numpy as np
 
 from optimem.errors import BudgetError
 from optimem.modes import Tier
+from optimem.planning.segments import Segments
 from optimem.policies import Policy, Situation
 from optimem.policies.candidates import ABSENT
 from optimem.readers import Profile
 from optimem.readers.carry import most_bytes, page_bytes, page_images
 from optimem.readers.openai import Image
 from optimem.renderers.sheets import most_saved
-from optimem.segments import Segments
 from optimem.values import Plan, Tiers
 
 _TRIES = 4  # at a plan whose pages stand on sheets, or whose images are too many

@@ -14,15 +14,15 @@ from optimem.context import Context
 from optimem.errors import BudgetError
 from optimem.ledger import Ledger
 from optimem.modes import Tier
-from optimem.planning import Planner
+from optimem.planning.planner import Planner
+from optimem.planning.segments import Segments
+from optimem.planning.situations import Situations
 from optimem.policies import Policy, Situation
 from optimem.policies.policy import rehearses
 from optimem.readers import Profile
 from optimem.readers.openai import Image
 from optimem.renderers.layout import PageStyle
 from optimem.renderers.sheets import sheet_key
-from optimem.segments import Segments
-from optimem.situations import Situations
 from optimem.stores import Store
 from optimem.values import Json, Plan, Rehearsed, Scope, Turn
 from optimem.vision_reader import Shown, VisionReader, VisionSession
