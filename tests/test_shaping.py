@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pytest
 from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
 from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from optimem.errors import InputError
 from optimem.modes import MODES, Tier
 from optimem.renderers import fontchain
+from optimem.renderers.arrange import _RIGHT_TO_LEFT
 from optimem.renderers.atlas import load_atlas, points
 from optimem.renderers.clusters import LONGEST, Piece
 from optimem.renderers.fontchain import FontChain, font_chain
@@ -115,6 +116,18 @@ def visual(row: str, starts: tuple[int, ...] = (0,)) -> str:
 )
 def test_rows_are_ordered_as_they_are_read(row: str, seen: str) -> None:
     assert visual(row) == seen
+
+
+@given(AWKWARD | st.text(st.characters(codec=None)))
+@example("\ufeffusing System; (1) [b]")
+def test_rows_that_are_not_asked_for_their_order_have_none(text: str) -> None:
+    row = _RIGHT_TO_LEFT.sub("x", text)
+    cells = load_atlas().cells(row)
+    order = order_row(row, cells.tolist(), (0,))
+    assert order.shown == row
+    assert not any(order.levels)
+    begins = np.cumsum(cells, dtype=np.intp) - cells
+    assert (np.array(order.columns, np.intp) == begins)[cells > 0].all()
 
 
 def test_each_turn_on_a_row_is_a_paragraph() -> None:
