@@ -2,8 +2,8 @@
 
 A page's pixels are multiples of 17, so 4 bits hold them. What is left is deflate itself: the
 standard library's, or Intel's where the `fast` extra is installed, which takes a fourth of
-the time for files of the same size. Pages packed by the atlas come with lines that are
-filtered already; others are packed as they are, which is best for text but for its stems. Deflate
+the time for files of the same size. Pages that `scanlines` draws come packed and filtered
+already; others are packed as they are, which is best for text but for its stems. Deflate
 output differs between builds: compare pixels, never files. Most pages need neither
 without that extra: `optimem.renderers.deflate` puts their streams together.
 """

@@ -20,8 +20,9 @@ from optimem.renderers.atlas import PAPERS, Atlas, Codes, Pixels, element, gathe
 from optimem.renderers.codebook import Bytes, filtered, shipped_book
 from optimem.renderers.typefaces import Cell
 
-_MOST_SINGLES = 1024  # of the 8,192 cells of a page; drawing pixels and packing them all takes as
-# long from twice as many on, and its files are smaller
+# Of the 8,192 cells of a page. From twice as many on, drawing pixels and packing them all takes
+# as long, and its files are smaller.
+_MOST_SINGLES = 1024
 
 
 def packs(arrangement: Arrangement, atlas: Atlas, tier: Tier) -> bool:
