@@ -83,11 +83,6 @@ def _packed_table(atlas: Atlas, cell: Cell) -> tuple[npt.NDArray[Any], Bytes]:
     return entries.view(element(cell[0] // 2))[..., 0], filters
 
 
-_INKS = np.arange(256, dtype=np.uint8)
 # Two inks in a byte to two pixels in a byte, on each paper. (4, 256)
-_PAIRS_ON_PAPER = np.stack(
-    [
-        pack(on_paper(np.stack([_INKS >> 4, _INKS & 15], axis=-1), n))[:, 0]
-        for n in range(len(PAPERS))
-    ]
-)
+_INKS = np.stack(np.divmod(np.arange(256), 16), axis=-1).astype(np.uint8)
+_PAIRS_ON_PAPER = np.stack([pack(on_paper(_INKS, band))[:, 0] for band in range(len(PAPERS))])
