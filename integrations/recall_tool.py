@@ -48,6 +48,8 @@ _LEAST = 24  # tokens of a turn; where less room is left, it is only named
 _JOINTS = 2  # tokens of the line ends around a piece
 _CUTS = 24  # tokens that say how much was cut off
 _NAMED = 20  # tokens of an id
+_LONGEST_QUESTION = 500  # characters; what is longer tells something
+_ALIKE = 0.5  # share of all their terms that two questions have in common
 _HEAD = re.compile(r"\[turn \d+, \w+, id ")
 
 
@@ -170,16 +172,15 @@ class RecallTool:
     def _told_of(self, query: str, end: int) -> list[Recalled]:
         """What a query finds before a position.
 
-        Turns that say nothing beyond the query (it was asked before) come behind all others,
-        and what this tool was asked and answered before is never found: it is a copy.
+        Turns that only ask the same come behind all others, and what this tool was asked and
+        answered before is never found: it is a copy.
         """
-        asked = ASKING.union(terms(query))
 
         def unwanted(entry: Entry) -> bool:
             return entry.position >= end or _is_own(entry.turn)
 
         def only_asks(entry: Entry) -> bool:
-            return unwanted(entry) or asked.issuperset(terms(entry.turn.text))
+            return unwanted(entry) or _asks(entry.turn.text, query)
 
         def is_found(entry: Entry) -> bool:
             return unwanted(entry) or any(entry.position == each.position for each in found)
@@ -195,6 +196,17 @@ class RecallTool:
         length = store.state(scope).turns
         newest = store.turn_facts(scope, max(length - _EXCHANGE, 0))
         return max((place for place, facts in newest if facts.role == "user"), default=length)
+
+
+def _asks(text: str, query: str) -> bool:
+    """Whether a text says nothing beyond a query, or is a question in half of its words."""
+    if len(text) > _LONGEST_QUESTION:
+        return False
+    said, wanted = set(terms(text)), set(terms(query))
+    if said <= wanted | ASKING:
+        return True
+    same = len(said & wanted) / len(said | wanted)
+    return text.rstrip().endswith(("?", "？")) and same >= _ALIKE
 
 
 def _is_own(turn: Turn) -> bool:

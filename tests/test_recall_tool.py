@@ -163,6 +163,21 @@ def test_what_was_asked_and_recalled_before_does_not_crowd_out_the_answer() -> N
             memory.append({"role": "assistant", "content": "There you are."})
 
 
+def test_what_was_asked_of_other_things_does_not_crowd_out_the_answer() -> None:
+    things = ["gate", "door", "chest", "cellar", "shed", "tower", "barn", "mill", "store", "safe"]
+    wordings = ["Quick check, the {} code again?", "I forgot the {} code, can you look it up?"]
+    with Memory.open("memory://") as memory:
+        for thing in things:
+            memory.append({"role": "user", "content": f"Day 9: the {thing} has a code: x{thing}."})
+        for wording in wordings * 3:
+            for thing in things:
+                query = wording.format(thing)
+                memory.append({"role": "user", "content": query})
+                answer = RecallTool(memory).told(query, asked=True)
+                assert f"x{thing}" in answer, query
+                memory.append({"role": "assistant", "content": "There you are."})
+
+
 def test_what_only_asks_is_found_where_nothing_tells() -> None:
     with opened("Who painted the boats?") as memory:
         assert "Who painted the boats?" in RecallTool(memory)(query="who painted the boats?")
