@@ -135,7 +135,7 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
 
 
 def test_every_file_of_the_tree_exists() -> None:
-    tree = re.search(r"## Where to look\n\n```\n(.*?)```", README, re.DOTALL)
+    tree = re.search(r"## Where to look\n.*?```\n(.*?)```", README, re.DOTALL)
     assert tree is not None
     for line in tree[1].splitlines():
         folder = "" if not line.startswith("  ") else "optimem/"
