@@ -98,8 +98,8 @@ class RedisSteps(RedisLog, RedisPages, RedisIndex):
         hashes = yield [("HGETALL", key) for key in (meta, ids, pages, plans, index, blobs)]
         for field, value in hashes[0].items():
             sealed = field.startswith(b"dictionary:")
-            found.append(("meta", field))
             found.append(("meta", cipher.open(value, b"dictionary") if sealed else value))
+        found += (("forgotten", tombstone) for tombstone in (yield from self.forgotten(scope)))
         found += (("ids", cipher.open(id, b"id")) for id in hashes[1])
         for field, value in hashes[2].items():
             place = b"page facts" if field.startswith(b"f") else b"page"
