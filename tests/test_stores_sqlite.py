@@ -19,7 +19,7 @@ from optimem import Memory
 from optimem.errors import StoreError
 from optimem.modes import Tier
 from optimem.settings import Settings
-from optimem.stores import codec, open_store
+from optimem.stores import codec, open_store, sqlite_schema
 from optimem.values import Plan, Scope
 
 
@@ -48,6 +48,15 @@ def test_a_marked_database_of_another_program_is_left_alone(tmp_path: Path) -> N
         db.execute("PRAGMA application_id = 42")
     with pytest.raises(StoreError, match="database of another program"):
         open_store(url(path))
+
+
+def test_tables_that_another_has_just_made_are_left(tmp_path: Path) -> None:
+    """Two that open a file at once both see the version before, and the slower one waits."""
+    Memory.open(f"sqlite:///{tmp_path}/m.db").close()
+    with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as db:
+        tables = db.execute("SELECT sql FROM sqlite_master").fetchall()
+        sqlite_schema.create(db)
+        assert db.execute("SELECT sql FROM sqlite_master").fetchall() == tables
 
 
 def test_a_later_schema_is_refused(tmp_path: Path) -> None:
