@@ -78,8 +78,3 @@ def choose_anchors(
             budget -= costs[text]
             chosen.append(text)
     return chosen
-
-
-def join_anchors(anchors: Iterable[str]) -> str:
-    """Anchors as they stand beside their page."""
-    return _SEPARATOR.join(anchors)

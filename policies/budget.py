@@ -24,9 +24,8 @@ class TokenBudget:
     In this order: pages coarser from the oldest on; fewer turns as text, on pages that are not
     full yet; pages forgotten from the oldest on; and last the newest turns shown as pages
     themselves, before anything is forgotten where they take half of the budget. The first two
-    already
-    aim at `low` times the budget and forgetting at `spare` times, so that the next turns find
-    room without another epoch: a page forgotten each turn would cost the whole cache each
+    already aim at `low` times the budget and forgetting at `spare` times, so that the next turns
+    find room without another epoch: a page forgotten each turn would cost the whole cache each
     turn. A turn that is kept beside a page goes with it, unless it is pinned.
 
     Attributes:

@@ -10,7 +10,6 @@ have in common ends where the first block differs, since no provider reads half 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -152,12 +151,6 @@ class PromptCache:
                 written = max(written, end)
         read = int(reach[best])
         return Served(read, int(reach[written]) - read, total - int(reach[written]))
-
-
-def share_warm(bills: Sequence[Served]) -> float:
-    """The share of all prompt tokens that was read from the cache."""
-    total = sum(served.total for served in bills)
-    return sum(served.read for served in bills) / total if total else 0.0
 
 
 def _prefix_hashes(ids: Whole) -> Whole:
